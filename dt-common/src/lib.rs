@@ -1,0 +1,17 @@
+//! What every part of dt speaks of: [ids](ids), [schemas](schema), [positions](position) and their wire forms,
+//! the [ladder](ladder) that a row climbs, [errors](error) and the task's [configuration](config).
+//!
+//! Pure: no driver, no runtime, no clock and no IO. Time, bytes and text come in as arguments.
+
+pub mod config;
+pub mod error;
+pub mod ids;
+pub mod ladder;
+pub mod position;
+pub mod schema;
+pub mod secret;
+
+pub use error::{Error, ErrorClass, Result};
+pub use ids::{DbType, LaneId, TableId};
+pub use position::Position;
+pub use secret::Secret;

@@ -1,0 +1,19 @@
+//! The contract between a database and the pipeline, and what is the same for all databases: [filter](filter),
+//! [router](router), [retry](retry).
+//!
+//! A database is a crate that offers a [`Source`] and a [`Target`]. The pipeline moves [`Batch`]es from the one to
+//! the other and knows neither. What a connector cannot do it refuses by name before the first row; there are no
+//! default bodies here that could skip a row in silence.
+
+pub mod batch;
+pub mod filter;
+pub mod outlet;
+pub mod retry;
+pub mod router;
+pub mod sink;
+pub mod source;
+
+pub use batch::{Batch, Event, RowBlock, RowFormat};
+pub use outlet::{Outlet, Stopped};
+pub use sink::{Applying, Conflict, Failed, SinkOptions, Sinker, Target};
+pub use source::{Acknowledger, Extractor, ReadOptions, Source, Start, TableTask};

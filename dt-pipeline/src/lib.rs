@@ -1,0 +1,1 @@
+//! From extractor to sinker.
