@@ -6,6 +6,7 @@
 //! default bodies here that could skip a row in silence.
 
 pub mod batch;
+pub mod dummy;
 pub mod filter;
 pub mod outlet;
 pub mod retry;

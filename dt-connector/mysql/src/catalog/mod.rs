@@ -1,0 +1,198 @@
+//! The source's tables: columns, keys, and the key each table is read by.
+
+mod key;
+
+use std::collections::{BTreeMap, HashMap};
+
+use dt_common::schema::{Column, TableSchema};
+use dt_common::{Error, Result, TableId};
+use dt_connector::filter::Filter;
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
+use crate::connect::Flavor;
+use crate::error::classify;
+use crate::sql;
+use crate::value;
+use key::Index;
+
+/// A column as information_schema describes it.
+#[derive(Clone, Debug)]
+pub struct CatalogColumn {
+    /// The column.
+    pub column: Column,
+    /// Computed by the server: never copied, never written.
+    pub generated: bool,
+    /// Has a default, is nullable or counts itself up: may be left out when rows are written.
+    pub optional: bool,
+}
+
+/// The base tables that pass the filter, ordered by schema, then name; `ignore_cols` and generated columns left out.
+pub async fn tables(conn: &mut Conn, flavor: Flavor, filter: &Filter) -> Result<Vec<TableSchema>> {
+    let schemas: Vec<String> =
+        query::<String>(conn, "SELECT schema_name FROM information_schema.schemata ORDER BY schema_name".into()).await?;
+    let schemas: Vec<String> = schemas.into_iter().filter(|schema| filter.may_pass_schema(schema)).collect();
+    if schemas.is_empty() {
+        return Ok(Vec::new());
+    }
+    let within = schema_list(schemas.iter().map(String::as_str));
+
+    let listed: Vec<(String, String, String, Option<u64>)> = query(
+        conn,
+        format!(
+            "SELECT table_schema, table_name, table_type, table_rows FROM information_schema.tables WHERE {within}"
+        ),
+    )
+    .await?;
+    let mut passing: BTreeMap<TableId, u64> = BTreeMap::new();
+    for (schema, table, kind, rows) in listed {
+        let id = TableId::new(schema, table);
+        if !filter.passes(&id) {
+            continue;
+        }
+        if kind == "BASE TABLE" || kind == "SYSTEM VERSIONED" {
+            passing.insert(id, rows.unwrap_or(0));
+        } else {
+            tracing::info!("{id} passes the filter but is a {}, not a table: it is left out", kind.to_lowercase());
+        }
+    }
+
+    let mut columns = columns(conn, &within).await?;
+    let mut indexes = indexes(conn, flavor, &within).await?;
+    passing
+        .into_iter()
+        .map(|(id, rows_estimate)| {
+            let columns = columns.remove(&id).unwrap_or_default();
+            let indexes = indexes.remove(&id).unwrap_or_default();
+            schema(id, columns, &indexes, rows_estimate, filter)
+        })
+        .collect()
+}
+
+/// One table's schema out of the catalog's pieces (pure).
+fn schema(
+    id: TableId,
+    columns: Vec<CatalogColumn>,
+    indexes: &[Index],
+    rows_estimate: u64,
+    filter: &Filter,
+) -> Result<TableSchema> {
+    let ignored = filter.ignored_columns(&id);
+    let mut copied = Vec::with_capacity(columns.len());
+    for CatalogColumn { column, generated, .. } in columns {
+        if generated || ignored.contains(&column.name) {
+            continue;
+        }
+        if value::kind(&column.data_type).is_none() {
+            return Err(Error::user(format!("column `{}` has the type `{}`, which dt does not know", column.name, column.data_type))
+                .with("table", &id)
+                .hint("leave the column out with [filter] ignore_cols, or the table with ignore_tbs"));
+        }
+        copied.push(column);
+    }
+    if copied.is_empty() {
+        return Err(Error::user("no column is left to copy").with("table", &id).hint("check [filter] ignore_cols"));
+    }
+    let key = key::choose(&copied, indexes);
+    Ok(TableSchema { id, columns: copied, key, rows_estimate })
+}
+
+/// Every table's columns in order, of the schemas in `within` (an SQL condition on `table_schema`).
+pub async fn columns(conn: &mut Conn, within: &str) -> Result<HashMap<TableId, Vec<CatalogColumn>>> {
+    type Listed = (String, String, String, String, String, Option<String>, Option<String>, String, bool);
+    let listed: Vec<Listed> = query(
+        conn,
+        format!(
+            "SELECT table_schema, table_name, column_name, CAST(column_type AS CHAR), is_nullable, \
+             character_set_name, collation_name, extra, column_default IS NOT NULL FROM information_schema.columns \
+             WHERE {within} ORDER BY table_schema, table_name, ordinal_position"
+        ),
+    )
+    .await?;
+    let mut tables: HashMap<TableId, Vec<CatalogColumn>> = HashMap::new();
+    for (schema, table, name, data_type, nullable, charset, collation, extra, has_default) in listed {
+        let extra = extra.to_ascii_uppercase();
+        // MySQL marks defaults that are expressions as DEFAULT_GENERATED: those are ordinary columns.
+        let generated = (extra.contains("GENERATED") && !extra.contains("DEFAULT_GENERATED"))
+            || extra.contains("STORED GENERATED")
+            || extra.contains("VIRTUAL GENERATED");
+        let nullable = nullable == "YES";
+        let optional =
+            nullable || has_default || extra.contains("AUTO_INCREMENT") || extra.contains("DEFAULT_GENERATED");
+        let kind = value::kind(&data_type.to_ascii_lowercase());
+        let column = Column {
+            name,
+            // Only the type's own words are folded: an ENUM's members keep their case.
+            data_type: if matches!(kind, Some(value::Kind::Enum | value::Kind::Set)) {
+                data_type
+            } else {
+                data_type.to_ascii_lowercase()
+            },
+            nullable,
+            charset: charset.map(|name| if name == "utf8" { "utf8mb3".to_owned() } else { name }),
+            collation,
+        };
+        tables.entry(TableId::new(schema, table)).or_default().push(CatalogColumn { column, generated, optional });
+    }
+    Ok(tables)
+}
+
+/// Every table's unique indexes that cover whole columns.
+async fn indexes(conn: &mut Conn, flavor: Flavor, within: &str) -> Result<HashMap<TableId, Vec<Index>>> {
+    // An index that the optimizer is told not to see cannot be forced either.
+    let usable = match flavor {
+        Flavor::Mysql => "IF(is_visible = 'YES', 1, 0)",
+        Flavor::Mariadb => "IF(ignored = 'NO', 1, 0)",
+    };
+    type Listed = (String, String, String, Option<String>, Option<u64>, bool);
+    let listed: Vec<Listed> = query(
+        conn,
+        format!(
+            "SELECT table_schema, table_name, index_name, column_name, sub_part, {usable} \
+             FROM information_schema.statistics WHERE {within} AND non_unique = 0 \
+             ORDER BY table_schema, table_name, index_name, seq_in_index"
+        ),
+    )
+    .await?;
+    let mut tables: HashMap<TableId, Vec<Index>> = HashMap::new();
+    for (schema, table, name, column, prefix, usable) in listed {
+        let indexes = tables.entry(TableId::new(schema, table)).or_default();
+        if indexes.last().is_none_or(|index| index.name != name) {
+            indexes.push(Index { name, columns: Vec::new(), whole: true });
+        }
+        let index = indexes.last_mut().expect("catalog: an index was just pushed");
+        // Rule 25: a prefix or an expression (no column name) is not a key.
+        index.whole &= prefix.is_none() && usable;
+        match column {
+            Some(column) => index.columns.push(column),
+            None => index.whole = false,
+        }
+    }
+    Ok(tables)
+}
+
+/// The columns of a unique index.
+pub type UniqueColumns = Vec<String>;
+
+/// The columns of every table's unique indexes that cover whole columns.
+pub async fn unique_columns(
+    conn: &mut Conn,
+    flavor: Flavor,
+    within: &str,
+) -> Result<HashMap<TableId, Vec<UniqueColumns>>> {
+    let tables = indexes(conn, flavor, within).await?;
+    let columns = |indexes: Vec<Index>| indexes.into_iter().filter(|index| index.whole).map(|index| index.columns).collect();
+    Ok(tables.into_iter().map(|(id, indexes)| (id, columns(indexes))).collect())
+}
+
+/// `table_schema IN ('a', 'b')`.
+pub fn schema_list<'a>(schemas: impl Iterator<Item = &'a str>) -> String {
+    format!("table_schema IN ({})", schemas.map(sql::string).collect::<Vec<_>>().join(", "))
+}
+
+async fn query<T>(conn: &mut Conn, statement: String) -> Result<Vec<T>>
+where
+    T: mysql_async::prelude::FromRow + Send + 'static,
+{
+    conn.query(statement).await.map_err(|error| classify("reading the catalog", error))
+}

@@ -1,0 +1,96 @@
+//! Writing.
+
+pub mod check;
+pub mod statement;
+mod write;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dt_common::config::Endpoint;
+use dt_common::schema::RoutedTable;
+use dt_common::{Result, TableId};
+use dt_connector::{RowFormat, SinkOptions, Sinker, Target};
+
+use crate::catalog;
+use crate::config::Address;
+use crate::connect::{self, Server, Session};
+use statement::WritePlan;
+
+/// A MySQL or MariaDB server to write to.
+#[derive(Debug)]
+pub struct MysqlTarget {
+    address: Address,
+    server: Server,
+    options: SinkOptions,
+    plans: Arc<HashMap<TableId, WritePlan>>,
+}
+
+impl MysqlTarget {
+    /// Connects for the first time; an address that does not answer is an error at once.
+    pub async fn connect(endpoint: &Endpoint, options: SinkOptions) -> Result<Self> {
+        let address = Address::new(endpoint, "sinker")?;
+        let (server, _) = connect::discover(&address).await?;
+        Ok(MysqlTarget { address, server, options, plans: Arc::default() })
+    }
+
+    fn session(&self) -> Session {
+        Session::Write {
+            disable_foreign_key_checks: self.options.disable_foreign_key_checks,
+            transaction_isolation: self.options.transaction_isolation,
+        }
+    }
+}
+
+#[async_trait]
+impl Target for MysqlTarget {
+    fn identity(&self) -> &str {
+        &self.server.identity
+    }
+
+    fn describe(&self) -> String {
+        self.server.to_string()
+    }
+
+    fn formats(&self) -> &[RowFormat] {
+        &[RowFormat::MysqlText]
+    }
+
+    async fn prepare(&mut self, tables: &[Arc<RoutedTable>]) -> Result<()> {
+        let mut conn = connect::connect(&self.address, self.server.flavor, &self.session()).await?;
+        let mut schemas: Vec<&str> = tables.iter().map(|table| table.target.schema.as_str()).collect();
+        schemas.sort_unstable();
+        schemas.dedup();
+        let found = if schemas.is_empty() {
+            check::Found::default()
+        } else {
+            check::Found::read(&mut conn, self.server.flavor, &catalog::schema_list(schemas.into_iter())).await?
+        };
+        // Everything that was to be read has been.
+        let _ = conn.disconnect().await;
+        check::compare(tables, &found)?;
+        if !self.server.local_infile {
+            tracing::info!(
+                "{} does not accept LOAD DATA LOCAL (local_infile is off): rows are written as multi-row statements, which cost it about twice as much",
+                self.server
+            );
+        }
+        let plans = tables.iter().map(|table| {
+            let columns = found.columns(&table.target);
+            (table.source.id.clone(), WritePlan::new(table, columns, self.options.conflict))
+        });
+        self.plans = Arc::new(plans.collect());
+        Ok(())
+    }
+
+    fn sinker(&self) -> Box<dyn Sinker> {
+        Box::new(write::MysqlSinker::new(
+            self.address.clone(),
+            self.server.clone(),
+            self.session(),
+            self.options.clone(),
+            self.plans.clone(),
+        ))
+    }
+}

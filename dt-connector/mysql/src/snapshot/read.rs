@@ -1,0 +1,333 @@
+//! Reading tables: pages of rows, sent on as blocks; lost connections made again.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use dt_common::position::{OrderKey, Position, RdbSnapshot, RdbSnapshotFinished};
+use dt_common::{DbType, Error, Result};
+use dt_connector::retry::Backoff;
+use dt_connector::{Acknowledger, Event, Extractor, Outlet, ReadOptions, RowBlock, TableTask};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Row, Value};
+use tokio::task::JoinSet;
+
+use super::plan::{From, Range, TablePlan};
+use crate::config::Address;
+use crate::connect::{self, Flavor, Session};
+use crate::error::classify;
+use crate::rows;
+
+/// The tables of a snapshot, read `parallel_tables` at a time.
+#[derive(Debug)]
+pub(super) struct MysqlSnapshot {
+    address: Address,
+    flavor: Flavor,
+    tables: VecDeque<TableTask>,
+    options: ReadOptions,
+}
+
+impl MysqlSnapshot {
+    pub(super) fn new(address: Address, flavor: Flavor, tables: Vec<TableTask>, options: ReadOptions) -> Self {
+        MysqlSnapshot { address, flavor, tables: tables.into(), options }
+    }
+}
+
+#[async_trait]
+impl Extractor for MysqlSnapshot {
+    async fn extract(self: Box<Self>, outlet: Outlet) -> Result<()> {
+        let readers = self.options.parallel_tables.clamp(1, self.tables.len().max(1));
+        let tables = Arc::new(Mutex::new(self.tables));
+        let mut running = JoinSet::new();
+        for _ in 0..readers {
+            let reader = Reader {
+                address: self.address.clone(),
+                flavor: self.flavor,
+                options: self.options.clone(),
+                outlet: outlet.clone(),
+                conn: None,
+                backoff: Backoff::new(self.options.retry),
+                clock: Instant::now(),
+            };
+            running.spawn(reader.run(tables.clone()));
+        }
+        // The first error ends the others: dropping the set aborts them.
+        while let Some(ended) = running.join_next().await {
+            match ended.map_err(|error| Error::fatal("a table reader broke off").caused_by(error))? {
+                Ok(()) | Err(Interrupted::Stopped) => {}
+                Err(Interrupted::Failed(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn acknowledger(&self) -> Option<Box<dyn Acknowledger>> {
+        None
+    }
+}
+
+/// Why a reader ends before its tables do.
+enum Interrupted {
+    /// The pipeline takes no more.
+    Stopped,
+    /// For good.
+    Failed(Error),
+}
+
+impl std::convert::From<dt_connector::Stopped> for Interrupted {
+    fn from(_: dt_connector::Stopped) -> Self {
+        Interrupted::Stopped
+    }
+}
+
+impl std::convert::From<Error> for Interrupted {
+    fn from(error: Error) -> Self {
+        Interrupted::Failed(error)
+    }
+}
+
+type Reading<T> = std::result::Result<T, Interrupted>;
+
+/// One connection, and the tables it works through.
+struct Reader {
+    address: Address,
+    flavor: Flavor,
+    options: ReadOptions,
+    outlet: Outlet,
+    conn: Option<Conn>,
+    backoff: Backoff,
+    clock: Instant,
+}
+
+impl Reader {
+    async fn run(mut self, tables: Arc<Mutex<VecDeque<TableTask>>>) -> Reading<()> {
+        loop {
+            let next = tables.lock().expect("snapshot: a reader panicked with the list of tables").pop_front();
+            let Some(task) = next else { break };
+            let outlet = self.outlet.clone();
+            // Wherever the reader waits, a stop ends it; what it has sent is whole blocks.
+            tokio::select! {
+                biased;
+                stopped = outlet.stopped() => return Err(stopped.into()),
+                read = self.table(&task) => read?,
+            }
+        }
+        if let Some(conn) = self.conn.take() {
+            // All rows are here; a failure to say good-bye changes nothing.
+            let _ = conn.disconnect().await;
+        }
+        Ok(())
+    }
+
+    async fn table(&mut self, task: &TableTask) -> Reading<()> {
+        let table = &task.table.source;
+        let plan = TablePlan::new(table, task.condition.as_deref())?;
+        let ranges = plan.start_ranges(&task.start)?;
+        self.outlet.signal(Event::LaneStarted { lane: task.lane, table: task.table.clone() })?;
+        tracing::info!("start extracting data from {} {}", table.id, if plan.is_keyed() { "by slices" } else { "in one stream" });
+        let mut count = 0;
+        for range in ranges {
+            count += self.range(task, &plan, range).await?;
+        }
+        tracing::info!("end extracting data from {}, all count: {count}", table.id);
+        let finished = Position::RdbSnapshotFinished(RdbSnapshotFinished {
+            db_type: DbType::Mysql,
+            table: table.id.clone(),
+            lineage: self.options.lineage.clone(),
+        });
+        self.outlet.signal(Event::LaneEnded { lane: task.lane, finished })?;
+        Ok(())
+    }
+
+    /// Reads a range to its end, over as many connections as it takes. The rows it has read.
+    async fn range(&mut self, task: &TableTask, plan: &TablePlan<'_>, mut range: Range) -> Reading<u64> {
+        let mut count = 0;
+        loop {
+            let mut sent = Sent { rows: 0, last_key: None };
+            let limit = self.options.page_rows;
+            let page = self.page(task, plan, &range, limit, &mut sent).await;
+            // What was sent is behind us, however the page ended.
+            count += sent.rows;
+            if sent.rows > 0 {
+                self.backoff.succeeded();
+            }
+            if let (Range::Keyed(_), Some(key)) = (&range, &sent.last_key) {
+                range = Range::Keyed(From::After(key.clone()));
+            }
+            match page {
+                Ok(()) => {
+                    self.backoff.succeeded();
+                    match range {
+                        Range::Keyed(_) if sent.rows == limit => {}
+                        Range::Keyed(_) | Range::Whole | Range::NullKeys | Range::AfterFirstColumn(_) => return Ok(count),
+                    }
+                }
+                Err(Interrupted::Failed(error)) if error.class().is_transient() => {
+                    if sent.rows > 0 && !matches!(range, Range::Keyed(_)) {
+                        tracing::warn!(
+                            "{}: the connection was lost while rows without a usable key were read: they are read again from the first, and may be in the target twice",
+                            task.table.source.id
+                        );
+                    }
+                    self.pause(error).await?;
+                }
+                Err(interrupted) => return Err(interrupted),
+            }
+        }
+    }
+
+    /// Reads one page and sends it, as one block or, where it is large, as several.
+    async fn page(
+        &mut self,
+        task: &TableTask,
+        plan: &TablePlan<'_>,
+        range: &Range,
+        limit: u64,
+        sent: &mut Sent,
+    ) -> Reading<()> {
+        let statement = plan.statement(range, limit)?;
+        let doing = || format!("reading {}", task.table.source.id);
+        if self.conn.is_none() {
+            self.conn = Some(connect::connect(&self.address, self.flavor, &Session::Read).await?);
+        }
+        let conn = self.conn.as_mut().expect("snapshot: just connected");
+        let mut result = conn.query_iter(statement).await.map_err(|error| classify(doing(), error))?;
+        let mut block = Block::new(self.options.block_bytes);
+        while let Some(row) = result.next().await.map_err(|error| classify(doing(), error))? {
+            block.push(&row, plan.row_cells());
+            if block.is_full() {
+                let key = keyed(plan, range, &row)?;
+                sent.note(block.rows, key.as_ref());
+                self.outlet.rows(block.take(task, position(task, key, &self.options))).await?;
+            } else {
+                block.last = Some(row);
+            }
+        }
+        if let Some(row) = block.last.take() {
+            let key = keyed(plan, range, &row)?;
+            sent.note(block.rows, key.as_ref());
+            self.outlet.rows(block.take(task, position(task, key, &self.options))).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits before the next try, or gives up.
+    async fn pause(&mut self, error: Error) -> Reading<()> {
+        self.conn = None;
+        let Some(pause) = self.backoff.failed(self.clock.elapsed(), chance()) else {
+            return Err(Interrupted::Failed(
+                error.hint("the connection could not be made again within [pipeline] max_retry_secs; start the task again with resume_type=from_log"),
+            ));
+        };
+        tracing::warn!(
+            "{error}; trying again in {:.1} s (attempt {})",
+            pause.as_secs_f64(),
+            self.backoff.attempts()
+        );
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+}
+
+/// What a page has sent on, whether or not it came to its end.
+struct Sent {
+    rows: u64,
+    last_key: Option<OrderKey>,
+}
+
+impl Sent {
+    fn note(&mut self, rows: u64, key: Option<&OrderKey>) {
+        self.rows += rows;
+        self.last_key = key.cloned().or(self.last_key.take());
+    }
+}
+
+/// The key by which the row is found again; only ordered ranges have one.
+fn keyed(plan: &TablePlan<'_>, range: &Range, row: &Row) -> Result<Option<OrderKey>> {
+    match range {
+        Range::Keyed(_) => plan.key_of(|at| cell(row, at)).map(Some),
+        Range::Whole | Range::NullKeys | Range::AfterFirstColumn(_) => Ok(None),
+    }
+}
+
+fn position(task: &TableTask, key: Option<OrderKey>, options: &ReadOptions) -> Option<Position> {
+    let nullable = task.table.source.key.as_ref().is_some_and(|key| key.nullable);
+    key.map(|key| {
+        Position::RdbSnapshot(RdbSnapshot {
+            db_type: DbType::Mysql,
+            table: task.table.source.id.clone(),
+            key,
+            // Rows with null keys are read, and therefore applied and recorded, before all others.
+            null_keys_done: nullable,
+            lineage: options.lineage.clone(),
+        })
+    })
+}
+
+/// The rows of a block as they are gathered.
+struct Block {
+    text: Vec<u8>,
+    rows: u64,
+    full_bytes: usize,
+    last: Option<Row>,
+}
+
+impl Block {
+    fn new(full_bytes: usize) -> Self {
+        Block { text: Vec::new(), rows: 0, full_bytes, last: None }
+    }
+
+    fn push(&mut self, row: &Row, cells: usize) {
+        if self.text.capacity() == 0 {
+            self.text.reserve(self.full_bytes + self.full_bytes / 8);
+        }
+        for at in 0..cells {
+            if at > 0 {
+                rows::end_value(&mut self.text);
+            }
+            rows::push_value(&mut self.text, cell(row, at));
+        }
+        rows::end_row(&mut self.text);
+        self.rows += 1;
+    }
+
+    fn is_full(&self) -> bool {
+        self.text.len() >= self.full_bytes
+    }
+
+    fn take(&mut self, task: &TableTask, progress: Option<Position>) -> RowBlock {
+        let mut text = std::mem::take(&mut self.text);
+        // A small table's block would otherwise hold a large one's memory.
+        if text.len() < text.capacity() / 2 {
+            text.shrink_to_fit();
+        }
+        RowBlock {
+            lane: task.lane,
+            table: task.table.clone(),
+            format: dt_connector::RowFormat::MysqlText,
+            data: Bytes::from(text),
+            rows: std::mem::take(&mut self.rows),
+            progress,
+            checkpoint: None,
+        }
+    }
+}
+
+/// A cell's bytes; the text protocol knows no other values.
+fn cell(row: &Row, at: usize) -> Option<&[u8]> {
+    match row.as_ref(at) {
+        Some(Value::Bytes(bytes)) => Some(bytes),
+        Some(Value::NULL) | None => None,
+        Some(
+            Value::Int(_) | Value::UInt(_) | Value::Float(_) | Value::Double(_) | Value::Date(..) | Value::Time(..),
+        ) => unreachable!("snapshot: a binary value in the text protocol"),
+    }
+}
+
+/// A number in 0..1 that differs between tasks and moments; it only spreads their retries.
+pub(crate) fn chance() -> f64 {
+    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
+    f64::from(nanos % 1000) / 1000.0
+}

@@ -1,0 +1,51 @@
+//! `sink_type=dummy`: a target that takes every row and keeps none, to see how fast a source can be read.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dt_common::Result;
+use dt_common::schema::RoutedTable;
+
+use crate::batch::{Batch, RowFormat};
+use crate::sink::{Applying, Sinker, Target};
+
+/// Takes everything, keeps nothing.
+#[derive(Debug, Default)]
+pub struct DummyTarget;
+
+#[async_trait]
+impl Target for DummyTarget {
+    fn identity(&self) -> &str {
+        "dummy"
+    }
+
+    fn describe(&self) -> String {
+        "nothing (sink_type=dummy: rows are read and thrown away)".to_owned()
+    }
+
+    fn formats(&self) -> &[RowFormat] {
+        &[RowFormat::MysqlText]
+    }
+
+    async fn prepare(&mut self, _tables: &[Arc<RoutedTable>]) -> Result<()> {
+        Ok(())
+    }
+
+    fn sinker(&self) -> Box<dyn Sinker> {
+        Box::new(DummySinker)
+    }
+}
+
+#[derive(Debug)]
+struct DummySinker;
+
+#[async_trait]
+impl Sinker for DummySinker {
+    async fn apply(&mut self, batch: Batch) -> Applying {
+        Ok(batch.committed())
+    }
+
+    fn take_replaced_rows(&mut self) -> u64 {
+        0
+    }
+}

@@ -1,0 +1,134 @@
+//! What a person sees while a task runs: a bar per running table on a terminal, a line now and then otherwise.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use dt_common::ladder::Entry;
+use dt_common::schema::RoutedTable;
+use dt_common::{Error, LaneId};
+use dt_pipeline::{Observer, Retried};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+/// Watches the pipeline and shows how far it has come.
+pub struct Progress {
+    state: Mutex<State>,
+    bars: Option<MultiProgress>,
+}
+
+struct State {
+    running: HashMap<LaneId, Running>,
+    tables_total: usize,
+    tables_done: usize,
+    rows: u64,
+    since_line: Since,
+}
+
+struct Running {
+    table: String,
+    rows: u64,
+    rows_estimate: u64,
+    bar: Option<ProgressBar>,
+}
+
+struct Since {
+    at: Instant,
+    rows: u64,
+}
+
+/// Between two lines of a task without a terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+
+impl Progress {
+    /// Watches a task of so many tables; `bars` if there is a terminal.
+    pub fn new(tables_total: usize, bars: Option<MultiProgress>) -> Self {
+        let since_line = Since { at: Instant::now(), rows: 0 };
+        let state = State { running: HashMap::new(), tables_total, tables_done: 0, rows: 0, since_line };
+        Progress { state: Mutex::new(state), bars }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("progress: a reporter panicked")
+    }
+}
+
+impl Observer for Progress {
+    fn lane_started(&self, lane: LaneId, table: &RoutedTable) {
+        let name = table.source.id.to_string();
+        let bar = self.bars.as_ref().map(|bars| {
+            let bar = bars.add(ProgressBar::new(table.source.rows_estimate));
+            bar.set_style(style());
+            bar.set_message(name.clone());
+            bar
+        });
+        let running = Running { table: name, rows: 0, rows_estimate: table.source.rows_estimate, bar };
+        self.state().running.insert(lane, running);
+    }
+
+    fn rows_applied(&self, lane: LaneId, rows: u64, _bytes: u64) {
+        let mut state = self.state();
+        state.rows += rows;
+        if let Some(running) = state.running.get_mut(&lane) {
+            running.rows += rows;
+            if let Some(bar) = &running.bar {
+                // The server's estimate may be too low: a bar never stands at its end while rows still come.
+                if running.rows > bar.length().unwrap_or(0) {
+                    bar.set_length(running.rows);
+                }
+                bar.set_position(running.rows);
+            }
+        }
+        if self.bars.is_none() && state.since_line.at.elapsed() >= LINE_INTERVAL {
+            let line = state.line();
+            state.since_line = Since { at: Instant::now(), rows: state.rows };
+            tracing::info!("{line}");
+        }
+    }
+
+    fn lane_finished(&self, lane: LaneId, _rows: u64) {
+        let mut state = self.state();
+        state.tables_done += 1;
+        if let Some(bar) = state.running.remove(&lane).and_then(|running| running.bar) {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn retrying(&self, what: Retried, error: &Error, attempt: u32, pause: Duration) {
+        tracing::warn!("{what} failed and is tried again in {:.1} s (attempt {attempt}): {error}", pause.as_secs_f64());
+    }
+
+    fn saved(&self, entries: &[Entry]) {
+        tracing::debug!("{} positions recorded", entries.len());
+    }
+}
+
+impl State {
+    fn line(&self) -> String {
+        let seconds = self.since_line.at.elapsed().as_secs_f64().max(0.001);
+        let rate = (self.rows - self.since_line.rows) as f64 / seconds;
+        let mut running: Vec<String> = self
+            .running
+            .values()
+            .map(|running| match running.rows_estimate {
+                0 => format!("{} {} rows", running.table, running.rows),
+                estimate => {
+                    let percent = (running.rows as f64 / estimate as f64 * 100.0).min(99.0);
+                    format!("{} {} of about {estimate} rows ({percent:.0} %)", running.table, running.rows)
+                }
+            })
+            .collect();
+        running.sort();
+        format!(
+            "{} of {} tables, {} rows, {rate:.0} rows/s; running: {}",
+            self.tables_done,
+            self.tables_total,
+            self.rows,
+            running.join(", ")
+        )
+    }
+}
+
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template("{msg:32} {bar:24} {percent:>3} % {pos:>11} rows {per_sec:>14} eta {eta}")
+        .expect("progress: the template is a constant")
+}

@@ -1,0 +1,72 @@
+//! `--check`: everything a start does short of its first change, told on the terminal.
+
+use std::io::Write;
+
+use dt_common::config::{ResumeKind, TaskConfig};
+use dt_common::{Error, Result, TableId};
+use dt_resumer::Decision;
+
+use super::plan::SnapshotPlan;
+use crate::connectors;
+use crate::exit::Exit;
+
+/// Tables that are listed one by one; more are counted.
+const LISTED_MAX: usize = 40;
+
+/// Says what a start would do now.
+pub async fn check(config: &TaskConfig, notes: &[String]) -> Result<Exit> {
+    let mut lines: Vec<String> = notes.iter().map(|note| format!("note: {note}")).collect();
+    let mut source = connectors::source(&config.extractor).await?;
+    let mut target = connectors::target(&config.sinker, super::sink_options(config)).await?;
+    lines.push(format!("task:   {}", config.task_id()));
+    lines.push(format!("source: {}", source.describe()));
+    lines.push(format!("target: {}", target.describe()));
+    let loaded = dt_resumer::log::peek(super::log_options(config)).await?;
+    let resumed = match config.resumer.kind {
+        ResumeKind::FromLog => Some(&loaded),
+        ResumeKind::Dummy => None,
+    };
+    let plan = SnapshotPlan::make(config, source.as_mut(), target.as_mut(), resumed).await?;
+    for (id, decision) in plan.decisions.iter().take(LISTED_MAX) {
+        lines.push(format!("  {id}: {}", told(decision, rows_estimate(&plan, id))));
+    }
+    if plan.decisions.len() > LISTED_MAX {
+        lines.push(format!("  and {} more tables", plan.decisions.len() - LISTED_MAX));
+    }
+    lines.push(format!("{} tables to copy, {} finished before", plan.tasks.len(), plan.skipped));
+    if resumed.is_none() && !loaded.is_empty() {
+        lines.push(format!(
+            "warning: {} holds positions of an earlier run, and this start would set them aside; to go on from them: [resumer] resume_type=from_log",
+            config.runtime.log_dir.display()
+        ));
+    }
+    lines.push("nothing was changed".to_owned());
+    let mut out = std::io::stdout().lock();
+    lines
+        .iter()
+        .try_for_each(|line| writeln!(out, "{line}"))
+        .map_err(|error| Error::fatal("the findings cannot be printed").caused_by(error))?;
+    Ok(Exit::Done)
+}
+
+fn rows_estimate(plan: &SnapshotPlan, id: &TableId) -> Option<u64> {
+    plan.tasks.iter().find(|task| &task.table.source.id == id).map(|task| task.table.source.rows_estimate)
+}
+
+fn told(decision: &Decision, rows_estimate: Option<u64>) -> String {
+    let rows = rows_estimate.map_or(String::new(), |rows| format!(", about {rows} rows in all"));
+    match decision {
+        Decision::Skip => "finished, skipped".to_owned(),
+        Decision::Beginning { why: None } => format!("from the beginning{rows}"),
+        Decision::Beginning { why: Some(why) } => format!("from the beginning{rows} ({why})"),
+        Decision::After { key, .. } => format!("after the row last recorded, by its key ({}){rows}", columns(key)),
+        Decision::AtPrefix { key } => format!("at the value last recorded of {}{rows}", columns(key)),
+        Decision::AfterFirstColumn { key } => {
+            format!("after the value last recorded of {}, and where it is null{rows}", columns(key))
+        }
+    }
+}
+
+fn columns(key: &dt_common::position::OrderKey) -> String {
+    key.columns().collect::<Vec<_>>().join(", ")
+}
