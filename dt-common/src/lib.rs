@@ -1,5 +1,5 @@
-//! What every part of dt speaks of: [ids](ids), [schemas](schema), [positions](position) and their wire forms,
-//! the [ladder](ladder) that a row climbs, [errors](error) and the task's [configuration](config).
+//! What every part of dt speaks of: [`ids`], schemas ([`schema`]), positions ([`position`]) and their wire forms,
+//! the ladder ([`ladder`]) that a row climbs, errors ([`mod@error`]) and the task's configuration ([`config`]).
 //!
 //! Pure: no driver, no runtime, no clock and no IO. Time, bytes and text come in as arguments.
 

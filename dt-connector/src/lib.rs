@@ -1,5 +1,5 @@
-//! The contract between a database and the pipeline, and what is the same for all databases: [filter](filter),
-//! [router](router), [retry](retry).
+//! The contract between a database and the pipeline, and what is the same for all databases: [`filter`],
+//! [`router`], [`retry`].
 //!
 //! A database is a crate that offers a [`Source`] and a [`Target`]. The pipeline moves [`Batch`]es from the one to
 //! the other and knows neither. What a connector cannot do it refuses by name before the first row; there are no

@@ -1,1 +1,23 @@
-//! .
+//! Real servers, the real binary, and a judge that is neither: what the end-to-end tests, the quickstart and the
+//! benchmarks share.
+//!
+//! - [`servers`]: throw-away MySQL and MariaDB servers on 127.0.0.1, stopped whatever becomes of the test.
+//! - [`db`]: SQL to a server, as an administrator.
+//! - [`judge`]: whether two tables hold the same rows, computed by the servers.
+//! - [`task`]: a task file for dt-main, and dt-main itself: run, killed, run again.
+//! - [`proxy`]: a wire between two programs that can be cut.
+//! - [`sample`]: a database with every shape of key and the common types.
+//! - [`usage`], [`deadline`], [`dice`]: what a program costs, waiting for a fact, and seeded chance.
+//!
+//! All of it is synchronous, and nothing here is part of dt: it never reads dt's own account of what it copied to
+//! decide whether the copy is right.
+
+pub mod db;
+pub mod deadline;
+pub mod dice;
+pub mod judge;
+pub mod proxy;
+pub mod sample;
+pub mod servers;
+pub mod task;
+pub mod usage;

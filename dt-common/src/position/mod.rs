@@ -1,6 +1,6 @@
 //! Positions: where in a source something is.
 //!
-//! The types here are the meaning; [`wire`] holds the JSON forms (three generations are read for ever) and [`line`]
+//! The types here are the meaning; [`wire`] holds the JSON forms (three generations are read for ever) and [`mod@line`]
 //! the lines of position.log, finished.log and resume.config. Key values are text as the source's server wrote it
 //! and are never compared here: order belongs to the server and its collation.
 

@@ -22,7 +22,7 @@ use plan::SnapshotPlan;
 
 /// Rows that are read and not yet applied, where `buffer_memory_mb` leaves the bound to us: some batches for each of
 /// a handful of connections, and well within what the smallest machine has.
-const MEMORY_BYTES: u64 = 24 * 1024 * 1024;
+const MEMORY_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Blocks are small against a batch, so that batches are cut where they should be.
 const BLOCK_BYTES: usize = 512 * 1024;

@@ -9,7 +9,7 @@ use dt_common::position::Lineage;
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, LaneId, Result, TableId};
 use dt_connector::filter::Filter;
-use dt_connector::router::Router;
+use dt_connector::router::{Router, merged};
 use dt_connector::{RowFormat, Source, Start, TableTask, Target};
 use dt_resumer::{Decision, Loaded, LogStore, Plan, PositionStore};
 
@@ -49,7 +49,7 @@ impl SnapshotPlan {
         let router = Router::new(&config.router)?;
         let tables = source.tables(&filter).await?;
         let ids: Vec<TableId> = tables.iter().map(|table| table.id.clone()).collect();
-        for unmatched in filter.unmatched(&ids) {
+        for unmatched in filter.unmatched(&ids).into_iter().chain(router.unmatched(&ids)) {
             tracing::warn!("{unmatched}");
         }
         if tables.is_empty() {
@@ -72,6 +72,10 @@ impl SnapshotPlan {
         let deciding = deciding.elapsed();
 
         let routed: Vec<Arc<RoutedTable>> = tasks.iter().map(|task| task.table.clone()).collect();
+        for (meeting, sources) in merged(routed.iter().map(Arc::as_ref)) {
+            let sources: Vec<String> = sources.iter().map(TableId::to_string).collect();
+            tracing::warn!("{meeting} takes the rows of {}: rows of the same key replace each other", sources.join(", "));
+        }
         refuse_copies_onto_themselves(source, target, &routed)?;
         target.prepare(&routed).await?;
         let format = source.formats().iter().find(|format| target.formats().contains(format)).copied().ok_or_else(|| {

@@ -77,6 +77,13 @@ fn schema(
     rows_estimate: u64,
     filter: &Filter,
 ) -> Result<TableSchema> {
+    let names: Vec<&str> = columns.iter().map(|column| column.column.name.as_str()).collect();
+    let unknown = filter.unknown_ignored_columns(&id, &names);
+    if !unknown.is_empty() {
+        return Err(Error::config(format!("[filter] ignore_cols names columns that the table does not have: {}", unknown.join(", ")))
+            .with("table", &id)
+            .hint("names are taken exactly, upper and lower case included"));
+    }
     let ignored = filter.ignored_columns(&id);
     let mut copied = Vec::with_capacity(columns.len());
     for CatalogColumn { column, generated, .. } in columns {

@@ -137,8 +137,8 @@ impl<'a> TablePlan<'a> {
     /// As [`TablePlan::start_ranges`].
     pub fn statement(&self, range: &Range, limit: u64) -> Result<String> {
         let mut conditions: Vec<String> = Vec::new();
-        // Rule 44: the user's own SQL stands in parentheses.
-        conditions.extend(self.condition.map(|condition| format!("({condition})")));
+        // Rule 44: the user's own SQL stands in parentheses, on lines of its own, for it may end in a comment.
+        conditions.extend(self.condition.map(|condition| format!("(\n{condition}\n)")));
         let mut force = String::new();
         let mut tail = String::new();
         match range {
@@ -306,7 +306,7 @@ mod tests {
         );
         assert_eq!(
             statements(&table, Some("v > 1 or id = 7"), &Start::After { key: key(&[("id", "6")]), null_keys_done: false }),
-            ["SELECT `id`, `v`+0e0 FROM `d`.`t` FORCE INDEX (`PRIMARY`) WHERE (v > 1 or id = 7) AND (`id` > 6) ORDER BY `id` LIMIT 100"]
+            ["SELECT `id`, `v`+0e0 FROM `d`.`t` FORCE INDEX (`PRIMARY`) WHERE (\nv > 1 or id = 7\n) AND (`id` > 6) ORDER BY `id` LIMIT 100"]
         );
     }
 

@@ -1,0 +1,158 @@
+use super::*;
+use proptest::prelude::*;
+
+fn error(json: &str) -> WireError {
+    from_json(json).expect_err(json)
+}
+
+#[test]
+fn what_is_not_a_position_is_an_error_that_names_what() {
+    assert!(matches!(error("{"), WireError::NotJson(_)));
+    assert!(matches!(error(r#"{"type":"None"} x"#), WireError::NotJson(_)));
+    for no_type in ["{}", "[]", "7", "null", r#""Nothing""#, r#"{"type":1}"#, r#"{"a":{},"b":{}}"#, r#"{"PgCdc":1}"#] {
+        assert_eq!(error(no_type), WireError::NoType, "{no_type}");
+    }
+    assert_eq!(error(r#"{"type":"Kafka","topic":"t"}"#), WireError::UnknownType("Kafka".to_owned()));
+    assert_eq!(error(r#"{"Kafka":{}}"#), WireError::UnknownType("Kafka".to_owned()));
+    assert_eq!(
+        error(r#"{"type":"RdbSnapshot","db_type":"mysql","schema":"a","tb":"b"}"#),
+        WireError::Missing { kind: "RdbSnapshot", field: "order_col" }
+    );
+    assert_eq!(
+        error(r#"{"type":"RdbSnapshot","db_type":"mysql","schema":"a","tb":"b","order_col":"id"}"#),
+        WireError::Missing { kind: "RdbSnapshot", field: "value" }
+    );
+    assert_eq!(
+        error(r#"{"type":"RdbSnapshotFinished","db_type":"oracle","schema":"a","tb":"b"}"#).to_string(),
+        "`oracle` is not a known database type (mysql, pg, mongo, redis)"
+    );
+    assert_eq!(
+        error(r#"{"type":"MysqlCdc","server_id":"","binlog_filename":"f","next_event_position":-1,"timestamp":""}"#)
+            .to_string(),
+        "the field `next_event_position` of MysqlCdc is not a whole number of 64 bits without a sign"
+    );
+    assert_eq!(error(r#"{"type":"PgCdc","lsn":"0/1"}"#).to_string(), "PgCdc lacks the field `timestamp`");
+}
+
+#[test]
+fn a_key_that_is_not_one_is_an_error() {
+    let with = |rest: &str| format!(r#"{{"type":"RdbSnapshot","db_type":"mysql","schema":"a","tb":"b",{rest}}}"#);
+    for bad in [
+        r#""order_col":"id","value":6"#,
+        r#""order_col":7,"value":"6""#,
+        r#""order_key":[]"#,
+        r#""order_key":{}"#,
+        r#""order_key":{"single":["id"]}"#,
+        r#""order_key":{"single":["id",6]}"#,
+        r#""order_key":{"single":["id","6"],"composite":[]}"#,
+        r#""order_key":{"composite":[]}"#,
+        r#""order_key":{"composite":[["a","1"],["a","2"]]}"#,
+        r#""order_key":{"composite":[["a","1","2"]]}"#,
+        r#""order_col":"id","value":"0g","hex":["id"]"#,
+        r#""order_col":"id","value":"abc","hex":["id"]"#,
+        r#""order_col":"id","value":"+a","hex":["id"]"#,
+        r#""order_col":"id","value":"ab","hex":["other"]"#,
+        r#""order_col":"id","value":"ab","hex":"id""#,
+        r#""order_col":"id","value":"6","null_keys_done":"yes""#,
+        r#""order_col":"id","value":"6","source":null"#,
+    ] {
+        assert!(matches!(error(&with(bad)), WireError::WrongType { .. }), "{bad}");
+    }
+}
+
+#[test]
+fn an_error_never_shows_a_value() {
+    let secret = "s3cr3t";
+    for json in [
+        format!(r#"{{"type":"RdbSnapshot","db_type":"mysql","schema":"a","tb":"b","order_col":"id","value":["{secret}"]}}"#),
+        format!(r#"{{"type":"RdbSnapshot","db_type":"mysql","schema":"a","tb":"b","order_col":"id","value":"{secret}","hex":["id"]}}"#),
+        format!(r#"{{"type":"RdbSnapshot","db_type":"mysql","schema":"a","tb":"b","order_col":"id","value":"{secret}"#),
+        format!(r#"{{"type":"RdbSnapshot","db_type":"mysql","schema":"a","tb":"b","order_col":"id","value":{secret}}}"#),
+        format!(r#"{{"type":"PgCdc","lsn":["{secret}"],"timestamp":""}}"#),
+    ] {
+        let shown = error(&json).to_string();
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
+
+fn key_text() -> impl Strategy<Value = KeyText> {
+    prop_oneof![
+        Just(KeyText::Null),
+        any::<String>().prop_map(KeyText::Text),
+        proptest::collection::vec(any::<u8>(), 0..20).prop_map(KeyText::Bytes),
+    ]
+}
+
+fn order_key() -> impl Strategy<Value = OrderKey> {
+    proptest::collection::btree_map(any::<String>(), key_text(), 1..4).prop_map(|parts| {
+        let parts = parts.into_iter().map(|(column, value)| KeyPart { column, value }).collect();
+        OrderKey::new(parts).expect("at least one part")
+    })
+}
+
+fn db_type() -> impl Strategy<Value = DbType> {
+    prop_oneof![Just(DbType::Mysql), Just(DbType::Pg), Just(DbType::Mongo), Just(DbType::Redis)]
+}
+
+fn table() -> impl Strategy<Value = TableId> {
+    (any::<String>(), any::<String>()).prop_map(|(schema, table)| TableId { schema, table })
+}
+
+fn lineage() -> impl Strategy<Value = Lineage> {
+    (any::<Option<String>>(), any::<Option<String>>()).prop_map(|(source, target)| Lineage { source, target })
+}
+
+fn position() -> impl Strategy<Value = Position> {
+    let text = any::<String>;
+    prop_oneof![
+        Just(Position::None),
+        (db_type(), table(), order_key(), any::<bool>(), lineage()).prop_map(
+            |(db_type, table, key, null_keys_done, lineage)| Position::RdbSnapshot(RdbSnapshot {
+                db_type,
+                table,
+                key,
+                null_keys_done,
+                lineage
+            })
+        ),
+        (db_type(), table(), lineage()).prop_map(|(db_type, table, lineage)| Position::RdbSnapshotFinished(
+            RdbSnapshotFinished { db_type, table, lineage }
+        )),
+        (text(), text(), any::<u64>(), text(), text()).prop_map(
+            |(server_id, binlog_filename, next_event_position, gtid_set, timestamp)| Position::MysqlCdc(MysqlCdc {
+                server_id,
+                binlog_filename,
+                next_event_position,
+                gtid_set,
+                timestamp
+            })
+        ),
+        (text(), text()).prop_map(|(lsn, timestamp)| Position::PgCdc(PgCdc { lsn, timestamp })),
+        (text(), any::<u64>(), text()).prop_map(|(resume_token, operation_time, timestamp)| Position::MongoCdc(
+            MongoCdc { resume_token, operation_time, timestamp }
+        )),
+        (text(), any::<u64>(), any::<u64>(), any::<i64>(), text()).prop_map(
+            |(repl_id, repl_port, repl_offset, now_db_id, timestamp)| Position::Redis(Redis {
+                repl_id,
+                repl_port,
+                repl_offset,
+                now_db_id,
+                timestamp
+            })
+        ),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_position_comes_back_as_it_was_written_and_takes_one_line(position in position()) {
+        let json = to_json(&position);
+        prop_assert!(!json.contains(['\n', '\r']));
+        prop_assert_eq!(from_json(&json), Ok(position));
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in ".{0,200}") {
+        let _ = from_json(&text);
+    }
+}

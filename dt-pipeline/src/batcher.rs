@@ -1,0 +1,215 @@
+//! The batcher: collects blocks of rows into batches worth a transaction.
+//!
+//! Every lane collects for itself, so a batch never holds rows of two lanes, nor of two tables or formats (pitfall
+//! 45). A batch is cut when it is full (by rows or bytes), when it is old, and when its lane ends. Age matters for
+//! more than latency: rows that wait for company hold memory of the pipeline's budget, and a reader that waits for
+//! that budget would otherwise wait for ever. A block is never split: one that is larger than a batch should be goes
+//! alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dt_common::LaneId;
+use dt_connector::RowBlock;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::ledger::Contents;
+
+/// When a batch is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// At this many rows; at least 1.
+    pub rows: u64,
+    /// At this many bytes; at least 1.
+    pub bytes: u64,
+    /// When its first block has waited this long.
+    pub age: Duration,
+}
+
+/// Blocks of one lane, table and format, cut off to be applied together.
+#[derive(Debug)]
+pub struct Cut {
+    /// The lane.
+    pub lane: LaneId,
+    /// One or more blocks, in the order they were read.
+    pub blocks: Vec<RowBlock>,
+    /// What they hold of the memory budget.
+    pub memory: Vec<OwnedSemaphorePermit>,
+    /// What the ledger is to remember of them.
+    pub contents: Contents,
+}
+
+/// The batches that are being collected, at most one a lane.
+#[derive(Debug)]
+pub struct Batcher {
+    limits: BatchLimits,
+    open: BTreeMap<LaneId, Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    since: Duration,
+    cut: Cut,
+}
+
+impl Batcher {
+    /// Nothing collected yet.
+    pub fn new(limits: BatchLimits) -> Self {
+        Batcher { limits, open: BTreeMap::new() }
+    }
+
+    /// Takes a block in at `now`, and hands out what is full: in order, none to two cuts of the block's lane.
+    pub fn push(&mut self, block: RowBlock, memory: Option<OwnedSemaphorePermit>, now: Duration) -> Vec<Cut> {
+        let lane = block.lane;
+        let mut full = Vec::new();
+        if self.open.get(&lane).is_some_and(|open| !open.takes(&block, self.limits)) {
+            full.extend(self.cut(lane));
+        }
+        let open = self.open.entry(lane).or_insert_with(|| Open::new(lane, now));
+        open.push(block, memory);
+        if open.is_full(self.limits) {
+            full.extend(self.cut(lane));
+        }
+        full
+    }
+
+    /// Hands out what a lane has collected.
+    pub fn cut(&mut self, lane: LaneId) -> Option<Cut> {
+        self.open.remove(&lane).map(|open| open.cut)
+    }
+
+    /// Hands out what has waited long enough at `now`.
+    pub fn cut_aged(&mut self, now: Duration) -> Vec<Cut> {
+        let age = self.limits.age;
+        self.open.extract_if(.., |_, open| open.since + age <= now).map(|(_, open)| open.cut).collect()
+    }
+
+    /// Hands out everything.
+    pub fn cut_all(&mut self) -> Vec<Cut> {
+        std::mem::take(&mut self.open).into_values().map(|open| open.cut).collect()
+    }
+
+    /// When [`Batcher::cut_aged`] will next have something.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.open.values().map(|open| open.since + self.limits.age).min()
+    }
+}
+
+impl Open {
+    fn new(lane: LaneId, since: Duration) -> Self {
+        let cut = Cut { lane, blocks: Vec::new(), memory: Vec::new(), contents: Contents::default() };
+        Open { since, cut }
+    }
+
+    fn takes(&self, block: &RowBlock, limits: BatchLimits) -> bool {
+        let contents = &self.cut.contents;
+        self.cut.blocks.last().is_none_or(|last| {
+            Arc::ptr_eq(&last.table, &block.table)
+                && last.format == block.format
+                && contents.bytes + block.data.len() as u64 <= limits.bytes
+                && contents.rows + block.rows <= limits.rows
+        })
+    }
+
+    fn push(&mut self, mut block: RowBlock, memory: Option<OwnedSemaphorePermit>) {
+        let contents = &mut self.cut.contents;
+        contents.rows += block.rows;
+        contents.bytes += block.data.len() as u64;
+        contents.progress = block.progress.take().or(contents.progress.take());
+        contents.checkpoint = block.checkpoint.take().or(contents.checkpoint.take());
+        self.cut.memory.extend(memory);
+        self.cut.blocks.push(block);
+    }
+
+    fn is_full(&self, limits: BatchLimits) -> bool {
+        self.cut.contents.rows >= limits.rows || self.cut.contents.bytes >= limits.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use dt_common::TableId;
+    use dt_common::position::Position;
+    use dt_common::schema::{RoutedTable, TableSchema};
+    use dt_connector::RowFormat;
+
+    const LIMITS: BatchLimits = BatchLimits { rows: 100, bytes: 1000, age: Duration::from_millis(100) };
+    const START: Duration = Duration::ZERO;
+
+    fn table(name: &str) -> Arc<RoutedTable> {
+        let id = TableId::new("db", name);
+        let source = TableSchema { id: id.clone(), columns: vec![], key: None, rows_estimate: 0 };
+        Arc::new(RoutedTable { source, target: id, target_columns: vec![] })
+    }
+
+    fn block(lane: u32, table: &Arc<RoutedTable>, rows: u64, bytes: usize) -> RowBlock {
+        RowBlock {
+            lane: LaneId(lane),
+            table: table.clone(),
+            format: RowFormat::MysqlText,
+            data: Bytes::from(vec![b'x'; bytes]),
+            rows,
+            progress: None,
+            checkpoint: None,
+        }
+    }
+
+    fn sizes(cuts: &[Cut]) -> Vec<(u32, u64, u64)> {
+        cuts.iter().map(|cut| (cut.lane.0, cut.contents.rows, cut.contents.bytes)).collect()
+    }
+
+    #[test]
+    fn a_batch_is_cut_at_its_rows_and_at_its_bytes() {
+        let (mut batcher, table) = (Batcher::new(LIMITS), table("t"));
+        assert!(batcher.push(block(1, &table, 60, 10), None, START).is_empty());
+        assert_eq!(sizes(&batcher.push(block(1, &table, 40, 10), None, START)), [(1, 100, 20)]);
+        assert_eq!(sizes(&batcher.push(block(1, &table, 1, 1000), None, START)), [(1, 1, 1000)]);
+    }
+
+    #[test]
+    fn a_block_that_would_overfill_a_batch_begins_the_next_one() {
+        let (mut batcher, table) = (Batcher::new(LIMITS), table("t"));
+        assert!(batcher.push(block(1, &table, 1, 600), None, START).is_empty());
+        assert_eq!(sizes(&batcher.push(block(1, &table, 1, 600), None, START)), [(1, 1, 600)]);
+        assert_eq!(sizes(&batcher.push(block(1, &table, 1, 5000), None, START)), [(1, 1, 600), (1, 1, 5000)]);
+    }
+
+    #[test]
+    fn a_batch_never_spans_two_lanes_or_two_tables() {
+        let (mut batcher, first, second) = (Batcher::new(LIMITS), table("t"), table("u"));
+        assert!(batcher.push(block(1, &first, 1, 1), None, START).is_empty());
+        assert!(batcher.push(block(2, &second, 1, 1), None, START).is_empty());
+        let cuts = batcher.push(block(1, &second, 1, 1), None, START);
+        assert_eq!(sizes(&cuts), [(1, 1, 1)]);
+        assert_eq!(cuts[0].blocks[0].table.target.table, "t");
+        assert_eq!(sizes(&batcher.cut_all()), [(1, 1, 1), (2, 1, 1)]);
+    }
+
+    #[test]
+    fn a_partial_batch_is_cut_when_it_is_old_and_not_before() {
+        let (mut batcher, table) = (Batcher::new(LIMITS), table("t"));
+        assert_eq!(batcher.deadline(), None);
+        batcher.push(block(1, &table, 1, 1), None, Duration::from_millis(10));
+        batcher.push(block(1, &table, 1, 1), None, Duration::from_millis(90));
+        batcher.push(block(2, &table, 1, 1), None, Duration::from_millis(90));
+        assert_eq!(batcher.deadline(), Some(Duration::from_millis(110)));
+        assert!(batcher.cut_aged(Duration::from_millis(109)).is_empty());
+        assert_eq!(sizes(&batcher.cut_aged(Duration::from_millis(110))), [(1, 2, 2)]);
+        assert_eq!(batcher.deadline(), Some(Duration::from_millis(190)));
+    }
+
+    #[test]
+    fn the_last_positions_of_the_blocks_are_the_batchs() {
+        let (mut batcher, table) = (Batcher::new(LIMITS), table("t"));
+        let with = |checkpoint| RowBlock { checkpoint, progress: Some(Position::None), ..block(1, &table, 1, 1) };
+        batcher.push(with(Some(Position::None)), None, START);
+        batcher.push(with(None), None, START);
+        let cut = batcher.cut(LaneId(1)).expect("two blocks wait");
+        assert_eq!(cut.contents.progress, Some(Position::None));
+        assert_eq!(cut.contents.checkpoint, Some(Position::None));
+        assert_eq!(cut.blocks.len(), 2);
+    }
+}

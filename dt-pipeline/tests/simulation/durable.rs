@@ -1,0 +1,137 @@
+//! What survives a crash: the model target, the model store, and what the source was told. Each checks its own
+//! invariants whenever it changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dt_common::ladder::{Entry, Rung};
+use dt_common::position::Position;
+use dt_pipeline::Order;
+
+use crate::source::{Row, Source, row_of};
+
+/// A claim that did not hold.
+pub type Checked = Result<(), String>;
+
+pub fn ensure(holds: bool, claim: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(claim()) }
+}
+
+#[derive(Default)]
+pub struct Durable {
+    /// How often each row was committed in the target.
+    pub committed: BTreeMap<Row, u64>,
+    /// Of CDC: what the target holds under each key, each event being an upsert of its number.
+    pub upserted: BTreeMap<(u32, u64), u64>,
+    pub current: BTreeMap<u32, u64>,
+    pub checkpoint: BTreeMap<u32, u64>,
+    pub finished: BTreeSet<u32>,
+    pub acknowledged: BTreeMap<u32, u64>,
+    pub saves: u64,
+    pub last_checkpoint_was_none: bool,
+}
+
+/// Few keys, so that order within a lane matters.
+fn key_of(row: u64) -> u64 {
+    row * 7 % 5
+}
+
+impl Durable {
+    pub fn commit(&mut self, rows: &[Row]) {
+        for &(lane, row) in rows {
+            *self.committed.entry((lane, row)).or_default() += 1;
+            self.upserted.insert((lane, key_of(row)), row);
+        }
+    }
+
+    /// Makes positions durable, one after the other.
+    pub fn save(&mut self, entries: &[Entry], source: &Source) -> Checked {
+        self.saves += 1;
+        for Entry { rung, position } in entries {
+            self.last_checkpoint_was_none = *rung == Rung::Checkpoint && *position == Position::None;
+            match rung {
+                Rung::Finished => {
+                    let lane = source.lanes.iter().find(|lane| lane.finished() == *position);
+                    let lane = lane.ok_or("a finished position of no lane")?;
+                    self.finished.insert(lane.id);
+                }
+                Rung::Current => {
+                    let (lane, row) = row_of(position).ok_or("a current position of no lane")?;
+                    let before = self.current.insert(lane, row).unwrap_or(0);
+                    // CDC resumes from the checkpoint, so its progress is walked again after a crash.
+                    let backwards = source.order == Order::Any && row < before;
+                    ensure(!backwards, || format!("current of lane {lane} went back from {before} to {row}"))?;
+                }
+                Rung::Checkpoint => {
+                    let Some((lane, row)) = row_of(position) else {
+                        let snapshot = source.order == Order::Any && *position == Position::None;
+                        ensure(snapshot, || "CDC recorded a checkpoint of none".into())?;
+                        continue;
+                    };
+                    let before = self.checkpoint.insert(lane, row).unwrap_or(0);
+                    ensure(row >= before, || format!("checkpoint of lane {lane} went back from {before} to {row}"))?;
+                    let boundary = source.lane(lane).commits.contains(&row);
+                    ensure(boundary, || format!("checkpoint of lane {lane} inside a transaction, at {row}"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub fn acknowledge(&mut self, entries: &[Entry]) {
+        for Entry { rung, position } in entries {
+            if let (Rung::Checkpoint, Some((lane, row))) = (rung, row_of(position)) {
+                self.acknowledged.insert(lane, row);
+            }
+        }
+    }
+
+    /// Invariants 1 and 2, at any instant.
+    pub fn check(&self, source: &Source, read: &BTreeMap<u32, u64>) -> Checked {
+        for lane in &source.lanes {
+            let of = |map: &BTreeMap<u32, u64>| map.get(&lane.id).copied().unwrap_or(0);
+            let applied =
+                (1..=lane.rows).take_while(|&row| self.committed.contains_key(&(lane.id, row))).count() as u64;
+            let (current, checkpoint) = (of(&self.current), of(&self.checkpoint));
+            let (acknowledged, read) = (of(&self.acknowledged), of(read));
+            let id = lane.id;
+            ensure(acknowledged <= checkpoint, || format!("lane {id}: acknowledged {acknowledged} > {checkpoint}"))?;
+            ensure(current <= applied, || format!("lane {id}: recorded {current} > applied {applied}"))?;
+            ensure(checkpoint <= applied, || format!("lane {id}: checkpoint {checkpoint} > applied {applied}"))?;
+            ensure(applied <= read, || format!("lane {id}: applied {applied} > read {read}"))?;
+            if self.finished.contains(&id) {
+                ensure(applied == lane.rows, || format!("lane {id}: finished with {applied} of {}", lane.rows))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// At the end of everything, the target equals the source.
+    ///
+    /// A life that crashes between recording and acknowledging leaves the latter to the next one's first move; if
+    /// there is none (`restarted`), the source knows less than it could, which is safe.
+    pub fn check_complete(&self, source: &Source, restarted: bool) -> Checked {
+        for lane in &source.lanes {
+            let missing = (1..=lane.rows).find(|&row| !self.committed.contains_key(&(lane.id, row)));
+            ensure(missing.is_none(), || format!("lane {}: row {missing:?} is lost", lane.id))?;
+            match source.order {
+                Order::Any => {
+                    ensure(self.finished.contains(&lane.id), || format!("lane {} is not finished", lane.id))?;
+                    ensure(self.last_checkpoint_was_none, || "the last line is not checkpoint none".into())?;
+                }
+                Order::PerLane => {
+                    let checkpoint = self.checkpoint.get(&lane.id).copied().unwrap_or(0);
+                    ensure(checkpoint == lane.rows, || format!("lane {}: ends at {checkpoint}", lane.id))?;
+                    let told = self.acknowledged.get(&lane.id).copied().unwrap_or(0);
+                    ensure(restarted || told == lane.rows, || format!("lane {}: told {told}", lane.id))?;
+                    let truth: BTreeMap<u64, u64> = (1..=lane.rows).map(|row| (key_of(row), row)).collect();
+                    for (key, row) in truth {
+                        let held = self.upserted.get(&(lane.id, key)).copied();
+                        ensure(held == Some(row), || format!("lane {} key {key}: {held:?} not {row}", lane.id))?;
+                    }
+                }
+            }
+        }
+        let strays = self.committed.keys().find(|(lane, row)| *row > source.lane(*lane).rows);
+        ensure(strays.is_none(), || format!("row {strays:?} came from nowhere"))
+    }
+}

@@ -1,0 +1,432 @@
+//! One life of the process: a `State`, the model's reader, sinkers and store around it, and a clock of its own. Every
+//! operation takes a random time, so completions come in any order. A life ends by itself or by a crash after a given
+//! number of steps; a step is one input taken in or one action performed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dt_common::ladder::{Recordable, Saved};
+use dt_common::{Error, ErrorClass, LaneId};
+use dt_connector::outlet::Delivery;
+use dt_connector::retry::RetryBudget;
+use dt_connector::{Batch, Event};
+use dt_pipeline::recorder::RecordOptions;
+use dt_pipeline::state::{Action, Input, State, StateOptions};
+use dt_pipeline::{BatchLimits, End, Order, Outcome};
+use tokio::sync::Semaphore;
+
+use crate::chance::Chance;
+use crate::durable::{Checked, Durable, ensure};
+use crate::source::{Row, Source, rows_of};
+
+/// What is built in wrong on purpose, to see that the checks see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    None,
+    /// Batches are reported as applied when they are handed out.
+    AppliedAtDispatch,
+    /// The ledger hears of another batch of the lane than the one that was applied.
+    WrongTicket,
+    /// Saves are reported before they are durable.
+    SavedTooEarly,
+    /// The time of the deadline is not told.
+    NoTicks,
+}
+
+/// How a life goes, beside its schedule.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances {
+    pub sinkers: usize,
+    pub budget_rows: u32,
+    pub interval_ms: u64,
+    /// Every operation takes up to this long.
+    pub slowest_ms: u64,
+    /// One apply in so many loses the reply to its commit, or does not commit, and is tried again; 0 for none.
+    pub flaky_applies: u64,
+    /// One save in so many fails and may be durable all the same; 0 for none.
+    pub flaky_saves: u64,
+    /// One apply in so many is refused for good; 0 for none.
+    pub refused_applies: u64,
+    /// The user asks to stop at this time.
+    pub stop_at_ms: Option<u64>,
+    /// The reader fails after so many deliveries.
+    pub reader_fails_after: Option<u64>,
+    pub sabotage: Sabotage,
+}
+
+pub enum Ended {
+    Finished(Result<Outcome, Error>),
+    Crashed,
+}
+
+pub struct Life<'a> {
+    source: &'a Source,
+    durable: &'a mut Durable,
+    read: &'a mut BTreeMap<u32, u64>,
+    chance: &'a mut Chance,
+    given: Circumstances,
+    state: State,
+    now: Duration,
+    pending: Vec<(Duration, Operation)>,
+    budget: Arc<Semaphore>,
+    lanes: Vec<Reading>,
+    reader_stopped: bool,
+    delivered: u64,
+    saving: usize,
+    refused: bool,
+    next_in_order: BTreeMap<u32, u64>,
+    // What the state has been told is applied, and when; to bound what a crash makes us redo.
+    reported: BTreeSet<Row>,
+    progressed: Vec<(Duration, u32, u64)>,
+    /// Steps until now.
+    pub steps: u64,
+}
+
+struct Reading {
+    lane: u32,
+    next: u64,
+    started: bool,
+    ended: bool,
+}
+
+enum Operation {
+    Read,
+    ReaderReturns(Result<(), Error>),
+    Commit { rows: Vec<Row>, batch: Option<Batch>, tried: bool },
+    Save(Recordable),
+    Acknowledge(Saved),
+    Stop,
+}
+
+impl<'a> Life<'a> {
+    pub fn new(
+        source: &'a Source,
+        durable: &'a mut Durable,
+        read: &'a mut BTreeMap<u32, u64>,
+        chance: &'a mut Chance,
+        given: Circumstances,
+    ) -> Self {
+        let of = |map: &BTreeMap<u32, u64>, lane| map.get(&lane).copied().unwrap_or(0);
+        let resumed = source.lanes.iter().filter(|lane| !durable.finished.contains(&lane.id)).map(|lane| {
+            let after = match source.order {
+                Order::Any => of(&durable.current, lane.id),
+                Order::PerLane => of(&durable.checkpoint, lane.id),
+            };
+            Reading { lane: lane.id, next: after + 1, started: false, ended: false }
+        });
+        let lanes: Vec<Reading> = resumed.collect();
+        let state = State::new(StateOptions {
+            sinkers: given.sinkers,
+            batch: BatchLimits {
+                rows: chance.between(1, 8),
+                bytes: chance.between(16, 160),
+                age: Duration::from_millis(chance.between(1, 20)),
+            },
+            record: RecordOptions {
+                order: source.order,
+                interval: Duration::from_millis(given.interval_ms),
+                retry: RetryBudget { total: Duration::from_secs(3600) },
+            },
+        });
+        let mut pending = vec![(Duration::ZERO, Operation::Read)];
+        pending.extend(given.stop_at_ms.map(|at| (Duration::from_millis(at), Operation::Stop)));
+        Life {
+            next_in_order: lanes.iter().map(|lane| (lane.lane, lane.next)).collect(),
+            budget: Arc::new(Semaphore::new(given.budget_rows as usize)),
+            source,
+            durable,
+            read,
+            chance,
+            given,
+            state,
+            pending,
+            lanes,
+            now: Duration::ZERO,
+            reader_stopped: false,
+            delivered: 0,
+            saving: 0,
+            refused: false,
+            reported: BTreeSet::new(),
+            progressed: Vec::new(),
+            steps: 0,
+        }
+    }
+    /// Lives until the end, or until the crash after `crash_after` steps.
+    pub fn live(&mut self, crash_after: u64) -> Result<Ended, String> {
+        loop {
+            if self.steps >= crash_after {
+                return self.crash();
+            }
+            ensure(self.steps < 100_000, || "it goes round in circles".into())?;
+            let Some(input) = self.next_input()? else { continue };
+            self.steps += 1;
+            for action in self.state.on(input, self.now) {
+                if let Action::Finish(result) = action {
+                    ensure(self.pending.iter().all(|(_, left)| matches!(left, Operation::Stop)), || {
+                        "finished with something in flight".into()
+                    })?;
+                    return Ok(Ended::Finished(result));
+                }
+                self.perform(action)?;
+                self.steps += 1;
+                self.durable.check(self.source, self.read)?;
+                if self.steps >= crash_after {
+                    return self.crash();
+                }
+            }
+            self.durable.check(self.source, self.read)?;
+            self.check_redo()?;
+        }
+    }
+
+    // The earliest thing to happen: an operation, or the state's deadline.
+    fn next_input(&mut self) -> Result<Option<Input>, String> {
+        let first = (0..self.pending.len()).min_by_key(|&at| self.pending[at].0);
+        let deadline = if self.given.sabotage == Sabotage::NoTicks { None } else { self.state.deadline() };
+        match (first, deadline) {
+            (None, None) => Err("stuck: nothing is in flight and no deadline is set".into()),
+            (Some(first), deadline) if deadline.is_none_or(|at| at >= self.pending[first].0) => {
+                let (at, operation) = self.pending.swap_remove(first);
+                self.now = self.now.max(at);
+                self.complete(operation)
+            }
+            (_, Some(deadline)) => {
+                self.now = self.now.max(deadline);
+                Ok(Some(Input::Tick))
+            }
+            (Some(_), None) => Err("a deadline that is and is not".into()),
+        }
+    }
+
+    fn begin(&mut self, operation: Operation) {
+        let takes = Duration::from_micros(self.chance.between(1, self.given.slowest_ms * 1000));
+        self.pending.push((self.now + takes, operation));
+    }
+
+    fn perform(&mut self, action: Action) -> Checked {
+        match action {
+            Action::Apply(batch) => {
+                let rows = rows_of(batch.chunks());
+                ensure(!self.refused, || "a batch was handed out after one was refused".into())?;
+                let lane = batch.lane().0;
+                let alone = rows.iter().all(|row| row.0 == lane) && batch.table().target.table == lane.to_string();
+                ensure(alone, || format!("a batch of lane {lane} holds rows of another"))?;
+                let out = self.pending.iter().filter(|(_, left)| matches!(left, Operation::Commit { .. })).count();
+                ensure(out < self.given.sinkers, || "more batches out than sinkers".into())?;
+                self.begin(Operation::Commit { rows, batch: Some(batch), tried: false });
+            }
+            Action::Save(recordable) => {
+                self.saving += 1;
+                ensure(self.saving == 1, || "two saves in flight".into())?;
+                self.begin(Operation::Save(recordable));
+            }
+            Action::Acknowledge(saved) => self.begin(Operation::Acknowledge(saved)),
+            Action::StopReading => {
+                self.reader_stopped = true;
+                self.pending.retain(|(_, left)| !matches!(left, Operation::Read | Operation::ReaderReturns(_)));
+                self.begin(Operation::ReaderReturns(Ok(())));
+            }
+            Action::Hurry | Action::Observe(_) | Action::Report(_) => {}
+            Action::Finish(_) => return Err("finish is the caller's".into()),
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, operation: Operation) -> Result<Option<Input>, String> {
+        match operation {
+            Operation::Read => Ok(self.read_on()),
+            Operation::ReaderReturns(result) => Ok(Some(Input::ReaderDone(result))),
+            Operation::Commit { rows, batch, tried } => self.commit(rows, batch, tried),
+            Operation::Save(recordable) => self.save(recordable),
+            Operation::Acknowledge(saved) => {
+                self.durable.acknowledge(saved.entries());
+                Ok(Some(Input::Acknowledged(Ok(()))))
+            }
+            Operation::Stop => Ok(Some(Input::StopRequested)),
+        }
+    }
+
+    fn read_on(&mut self) -> Option<Input> {
+        if self.given.reader_fails_after.is_some_and(|after| self.delivered >= after) {
+            return Some(Input::ReaderDone(Err(Error::fatal("the source is gone"))));
+        }
+        let open: Vec<usize> = (0..self.lanes.len()).filter(|&at| !self.lanes[at].ended).collect();
+        if open.is_empty() {
+            self.begin(Operation::ReaderReturns(Ok(())));
+            return None;
+        }
+        // Two tables are read at a time.
+        let at = open[self.chance.between(0, open.len().min(2) as u64 - 1) as usize];
+        let (source, reading) = (self.source, &mut self.lanes[at]);
+        let lane = source.lane(reading.lane);
+        let event = if source.order == Order::Any && !reading.started {
+            reading.started = true;
+            Delivery { event: Event::LaneStarted { lane: LaneId(lane.id), table: lane.table.clone() }, memory: None }
+        } else if reading.next > lane.rows {
+            reading.ended = true;
+            if source.order == Order::PerLane {
+                self.begin(Operation::Read);
+                return None;
+            }
+            Delivery { event: Event::LaneEnded { lane: LaneId(lane.id), finished: lane.finished() }, memory: None }
+        } else {
+            let last = (reading.next + self.chance.between(0, 4)).min(lane.rows);
+            let units = ((last - reading.next + 1) as u32).min(self.given.budget_rows);
+            let Ok(memory) = self.budget.clone().try_acquire_many_owned(units) else {
+                // Waits for memory: looks again when something else has happened.
+                let next = self.pending.iter().map(|(at, _)| *at).chain(self.state.deadline()).min();
+                if let Some(next) = next {
+                    self.pending.push((next + Duration::from_nanos(1), Operation::Read));
+                }
+                return None;
+            };
+            let block = lane.block(source.order, reading.next, last);
+            reading.next = last + 1;
+            let read = self.read.entry(lane.id).or_default();
+            *read = last.max(*read);
+            Delivery { event: Event::Rows(block), memory: Some(memory) }
+        };
+        self.delivered += 1;
+        self.begin(Operation::Read);
+        Some(Input::Delivered(event))
+    }
+
+    fn commit(&mut self, rows: Vec<Row>, batch: Option<Batch>, tried: bool) -> Result<Option<Input>, String> {
+        if self.given.sabotage == Sabotage::AppliedAtDispatch
+            && let Some(batch) = batch
+        {
+            self.begin(Operation::Commit { rows, batch: None, tried: true });
+            return Ok(Some(Input::Applied { applied: batch.committed(), replaced_rows: 0 }));
+        }
+        let Some(mut batch) = batch else {
+            self.durable.commit(&rows);
+            return Ok(None);
+        };
+        let chance = &mut self.chance;
+        let mut one_in = |n: u64| n > 0 && chance.one_in(n);
+        if !tried && one_in(self.given.refused_applies) {
+            self.refused = true;
+            return Ok(Some(Input::ApplyFailed(Error::fatal("the target refused"))));
+        }
+        let lost = !tried && one_in(self.given.flaky_applies);
+        if !lost || one_in(2) {
+            self.check_order(&rows)?;
+            self.durable.commit(&rows);
+        }
+        if lost {
+            // The sinker tries the same batch again; the state does not hear of it.
+            self.begin(Operation::Commit { rows, batch: Some(batch), tried: true });
+            return Ok(None);
+        }
+        if self.given.sabotage == Sabotage::WrongTicket {
+            let lane = batch.lane();
+            for (_, operation) in &mut self.pending {
+                if let Operation::Commit { batch: Some(other), .. } = operation
+                    && other.lane() == lane
+                {
+                    std::mem::swap(other, &mut batch);
+                    break;
+                }
+            }
+        }
+        self.reported.extend(rows.iter().copied());
+        let lane = batch.lane().0;
+        let begun = self.lanes.iter().find(|reading| reading.lane == lane).map_or(1, |_| self.begun(lane));
+        let applied = (begun..).take_while(|&row| self.reported.contains(&(lane, row))).last().unwrap_or(0);
+        self.progressed.push((self.now, lane, applied));
+        Ok(Some(Input::Applied { applied: batch.committed(), replaced_rows: 0 }))
+    }
+
+    fn begun(&self, lane: u32) -> u64 {
+        let first = self.reported.range((lane, 0)..).next().map_or(1, |row| row.1);
+        let resumed = match self.source.order {
+            Order::Any => self.durable.current.get(&lane),
+            Order::PerLane => self.durable.checkpoint.get(&lane),
+        };
+        first.min(resumed.copied().unwrap_or(0) + 1)
+    }
+
+    // Invariant 7: a stream's rows reach the target in the order they were read, but for a batch that is tried again.
+    fn check_order(&mut self, rows: &[Row]) -> Checked {
+        if self.source.order == Order::Any {
+            return Ok(());
+        }
+        for &(lane, row) in rows {
+            let next = self.next_in_order.entry(lane).or_insert(1);
+            let again = row < *next && rows.iter().any(|&(_, other)| other + 1 == *next);
+            ensure(row == *next || again, || format!("lane {lane}: row {row} came when {next} was next"))?;
+            *next = row.max(*next - 1) + 1;
+        }
+        Ok(())
+    }
+
+    fn save(&mut self, recordable: Recordable) -> Result<Option<Input>, String> {
+        self.saving -= 1;
+        if self.given.flaky_saves > 0 && self.chance.one_in(self.given.flaky_saves) {
+            if self.chance.one_in(2) {
+                self.durable.save(recordable.entries(), self.source)?;
+            }
+            let error = Error::new(ErrorClass::Reconnect, "the store is away");
+            return Ok(Some(Input::SaveFailed { recordable, error }));
+        }
+        if self.given.sabotage != Sabotage::SavedTooEarly {
+            self.durable.save(recordable.entries(), self.source)?;
+        }
+        Ok(Some(Input::Saved(Saved::after_sync(recordable))))
+    }
+
+    // A crash redoes no more than what was applied within an interval and the saves around it.
+    fn check_redo(&mut self) -> Checked {
+        if self.given.flaky_saves > 0 || self.given.sabotage != Sabotage::None {
+            return Ok(());
+        }
+        let bound = Duration::from_millis(self.given.interval_ms + 3 * self.given.slowest_ms);
+        let Some(horizon) = self.now.checked_sub(bound) else { return Ok(()) };
+        for &(when, lane, applied) in &self.progressed {
+            if when >= horizon || self.durable.finished.contains(&lane) || !self.source.lane(lane).keyed {
+                continue;
+            }
+            let (due, recorded) = match self.source.order {
+                Order::Any => (applied, self.durable.current.get(&lane)),
+                Order::PerLane => (
+                    self.source.lane(lane).commit_at_or_before(applied).unwrap_or(0),
+                    self.durable.checkpoint.get(&lane),
+                ),
+            };
+            let recorded = recorded.copied().unwrap_or(0);
+            ensure(recorded >= due, || {
+                format!("lane {lane}: {due} was applied at {when:?}, at {:?} recorded is {recorded}", self.now)
+            })?;
+        }
+        Ok(())
+    }
+
+    // The process is gone. What was in flight has reached its server or has not.
+    fn crash(&mut self) -> Result<Ended, String> {
+        for (_, operation) in std::mem::take(&mut self.pending) {
+            if self.chance.one_in(2) {
+                continue;
+            }
+            match operation {
+                Operation::Commit { rows, .. } => self.durable.commit(&rows),
+                // A save of several entries may be torn between two of them.
+                Operation::Save(recordable) => {
+                    let entries = recordable.entries();
+                    let whole = self.chance.between(0, entries.len() as u64) as usize;
+                    self.durable.save(&entries[..whole], self.source)?;
+                }
+                Operation::Acknowledge(saved) => self.durable.acknowledge(saved.entries()),
+                Operation::Read | Operation::ReaderReturns(_) | Operation::Stop => {}
+            }
+        }
+        self.durable.check(self.source, self.read)?;
+        Ok(Ended::Crashed)
+    }
+
+    /// Of a life that finished: `Stopped` only if it was asked to.
+    pub fn check_end(&self, outcome: &Outcome) -> Checked {
+        let asked = self.given.stop_at_ms.is_some();
+        ensure(outcome.end == End::Complete || asked, || "stopped without being asked".into())
+    }
+}

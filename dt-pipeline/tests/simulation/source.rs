@@ -1,0 +1,116 @@
+//! The model source: lanes of numbered rows, and where each of them can be resumed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dt_common::position::{self, Lineage, Position};
+use dt_common::schema::{RoutedTable, TableSchema};
+use dt_common::{DbType, LaneId, TableId};
+use dt_connector::{RowBlock, RowFormat};
+use dt_pipeline::Order;
+
+use crate::chance::Chance;
+
+/// A row by its lane and its number in it, counted from 1.
+pub type Row = (u32, u64);
+
+/// What there is to be copied. Never changes, whatever crashes.
+pub struct Source {
+    pub order: Order,
+    pub lanes: Vec<Lane>,
+}
+
+pub struct Lane {
+    pub id: u32,
+    pub rows: u64,
+    /// A lane without a key has no progress to resume by: it begins from its first row.
+    pub keyed: bool,
+    /// Of CDC: a transaction ends after each of these rows, and after the last one.
+    pub commits: Vec<u64>,
+    pub table: Arc<RoutedTable>,
+}
+
+impl Source {
+    pub fn random(order: Order, chance: &mut Chance) -> Self {
+        let lanes = (0..chance.between(1, 4) as u32).map(|id| {
+            let rows = if chance.one_in(6) { 0 } else { chance.between(1, 40) };
+            let keyed = order == Order::PerLane || !chance.one_in(4);
+            let commits = (1..=rows).filter(|&row| row == rows || chance.one_in(4)).collect();
+            Lane { id, rows, keyed, commits, table: table(id) }
+        });
+        Source { order, lanes: lanes.collect() }
+    }
+
+    pub fn lane(&self, id: u32) -> &Lane {
+        &self.lanes[id as usize]
+    }
+}
+
+impl Lane {
+    /// Rows `first..=last`, with the positions that a real extractor would send.
+    pub fn block(&self, order: Order, first: u64, last: u64) -> RowBlock {
+        let data: Vec<u8> =
+            (first..=last).flat_map(|row| [u64::from(self.id), row].map(u64::to_be_bytes).concat()).collect();
+        let checkpoint = match order {
+            Order::Any => None,
+            Order::PerLane => self.commit_at_or_before(last).filter(|&commit| commit >= first),
+        };
+        RowBlock {
+            lane: LaneId(self.id),
+            table: self.table.clone(),
+            format: RowFormat::MysqlText,
+            data: Bytes::from(data),
+            rows: last - first + 1,
+            progress: self.keyed.then(|| at(self.id, last)),
+            checkpoint: checkpoint.map(|row| at(self.id, row)),
+        }
+    }
+
+    pub fn commit_at_or_before(&self, row: u64) -> Option<u64> {
+        self.commits.iter().copied().filter(|&commit| commit <= row).max()
+    }
+
+    pub fn finished(&self) -> Position {
+        Position::RdbSnapshotFinished(position::RdbSnapshotFinished {
+            db_type: DbType::Mysql,
+            table: self.table.source.id.clone(),
+            lineage: Lineage::default(),
+        })
+    }
+}
+
+fn table(lane: u32) -> Arc<RoutedTable> {
+    let id = TableId::new("db", lane.to_string());
+    let source = TableSchema { id: id.clone(), columns: vec![], key: None, rows_estimate: 0 };
+    Arc::new(RoutedTable { source, target: id, target_columns: vec![] })
+}
+
+/// The position after a row; the pipeline never looks inside, so any variant serves.
+fn at(lane: u32, row: u64) -> Position {
+    Position::Redis(position::Redis {
+        repl_id: String::new(),
+        repl_port: 0,
+        repl_offset: row,
+        now_db_id: i64::from(lane),
+        timestamp: String::new(),
+    })
+}
+
+/// The row that a position of [`at`] stands after.
+pub fn row_of(position: &Position) -> Option<Row> {
+    match position {
+        Position::Redis(at) => Some((u32::try_from(at.now_db_id).ok()?, at.repl_offset)),
+        Position::None
+        | Position::RdbSnapshot(_)
+        | Position::RdbSnapshotFinished(_)
+        | Position::MysqlCdc(_)
+        | Position::PgCdc(_)
+        | Position::MongoCdc(_) => None,
+    }
+}
+
+/// The rows written down by [`Lane::block`].
+pub fn rows_of<'a>(chunks: impl Iterator<Item = &'a Bytes>) -> Vec<Row> {
+    let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().expect("eight bytes"));
+    chunks.flat_map(|chunk| chunk.chunks_exact(16).map(|row| (number(&row[..8]) as u32, number(&row[8..])))).collect()
+}

@@ -1,0 +1,34 @@
+//! One task at a time in a log_dir (invariant 10). The lock is the kernel's, so a killed process never leaves it.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+
+use dt_common::{Error, Result};
+
+/// The lock on a log_dir, held until dropped.
+#[derive(Debug)]
+pub(crate) struct DirLock {
+    _file: File,
+}
+
+impl DirLock {
+    /// Takes the lock, or says who is in the way.
+    pub(crate) fn take(dir: &Path) -> Result<DirLock> {
+        let path = dir.join(".lock");
+        let cannot = |error: std::io::Error| {
+            Error::user("the log directory cannot be locked")
+                .with("file", path.display())
+                .caused_by(error)
+                .hint("choose a [runtime] log_dir that this user may write, on a file system that has locks")
+        };
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(cannot)?;
+        match file.try_lock() {
+            Ok(()) => Ok(DirLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(Error::user("another task is running with this log directory")
+                .with("[runtime] log_dir", dir.display())
+                .hint("stop the other one, or give each task a [runtime] log_dir of its own")),
+            Err(TryLockError::Error(error)) => Err(cannot(error)),
+        }
+    }
+}

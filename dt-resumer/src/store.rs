@@ -1,0 +1,32 @@
+//! What a position store promises.
+
+use async_trait::async_trait;
+use dt_common::ladder::{Recordable, Saved};
+use dt_common::{Error, Result};
+
+use crate::loaded::Loaded;
+
+/// Where positions are kept between two runs of a task.
+///
+/// A store never moves a position backwards by itself (invariant 3), and "there is none" and "it cannot be read" are
+/// different answers (invariant 5): [`PositionStore::load`] gives an empty [`Loaded`] for the one and an error that
+/// names the way out for the other.
+#[async_trait]
+pub trait PositionStore: Send {
+    /// Everything that is stored. May be called again; it then reads again.
+    async fn load(&mut self) -> Result<Loaded>;
+
+    /// Makes the positions durable. [`Saved`] comes out only when all of them are; otherwise they come back to be
+    /// tried again, and saving them twice is harmless.
+    async fn save(&mut self, recordable: Recordable) -> Result<Saved, SaveFailed>;
+}
+
+/// Positions that could not be saved, and why (invariant 6: tried again within a bound, then the task stops).
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct SaveFailed {
+    /// What was to be saved, whole.
+    pub recordable: Recordable,
+    /// Why it was not. Its class says whether trying again can help.
+    pub error: Error,
+}

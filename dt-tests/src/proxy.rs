@@ -1,0 +1,161 @@
+//! A wire between two programs that can be cut, closed and made to swallow everything.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use anyhow::{Context, Result};
+
+/// Forwards connections to a port of 127.0.0.1.
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    wire: Arc<Wire>,
+}
+
+#[derive(Debug)]
+struct Wire {
+    to: u16,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Both ends of every connection.
+    streams: Vec<TcpStream>,
+    listening: bool,
+    black_hole: bool,
+    connections: u64,
+}
+
+impl Wire {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Waits while everything is swallowed.
+    fn pass(&self) {
+        let mut state = self.state();
+        while state.black_hole {
+            state = self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+    }
+}
+
+impl Proxy {
+    /// A proxy to `to`, on a free port.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub fn start(to: u16) -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).context("bind a proxy")?;
+        let port = listener.local_addr()?.port();
+        let state = Mutex::new(State { listening: true, ..State::default() });
+        let wire = Arc::new(Wire { to, state, changed: Condvar::new() });
+        let proxy = Proxy { port, wire };
+        proxy.accept(listener);
+        Ok(proxy)
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// How many connections there have been.
+    pub fn connections(&self) -> u64 {
+        self.wire.state().connections
+    }
+
+    /// Cuts every connection, now. New ones are served.
+    pub fn cut(&self) {
+        for stream in self.wire.state().streams.drain(..) {
+            // The other end may be gone already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Cuts every connection and refuses new ones (connection refused), until [`Proxy::reopen`].
+    pub fn refuse(&self) {
+        if std::mem::take(&mut self.wire.state().listening) {
+            // Wakes the accepting thread, which sees that it is over and closes the port.
+            let _ = TcpStream::connect(("127.0.0.1", self.port));
+        }
+        self.cut();
+    }
+
+    /// Serves connections again.
+    ///
+    /// # Errors
+    /// Somebody else has taken the port.
+    pub fn reopen(&self) -> Result<()> {
+        self.black_hole(false);
+        if self.wire.state().listening {
+            return Ok(());
+        }
+        let listener = TcpListener::bind(("127.0.0.1", self.port)).context("open the proxy's port again")?;
+        self.wire.state().listening = true;
+        self.accept(listener);
+        Ok(())
+    }
+
+    /// Lets connections stand and be made, and carries nothing (true), or carries on (false).
+    pub fn black_hole(&self, on: bool) {
+        self.wire.state().black_hole = on;
+        self.wire.changed.notify_all();
+    }
+
+    fn accept(&self, listener: TcpListener) {
+        let wire = self.wire.clone();
+        std::thread::spawn(move || {
+            for near in listener.incoming() {
+                if !wire.state().listening {
+                    break;
+                }
+                let Ok(near) = near else { continue };
+                // A server that is down: the caller sees its connection closed.
+                let Ok(far) = TcpStream::connect(("127.0.0.1", wire.to)) else { continue };
+                connect(&wire, near, far);
+            }
+        });
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.black_hole(false);
+        self.refuse();
+    }
+}
+
+fn connect(wire: &Arc<Wire>, near: TcpStream, far: TcpStream) {
+    let clones = [near.try_clone(), far.try_clone(), near.try_clone(), far.try_clone()];
+    let [Ok(from_near), Ok(to_far), Ok(near_end), Ok(far_end)] = clones else { return };
+    let mut state = wire.state();
+    state.connections += 1;
+    state.streams.extend([near_end, far_end]);
+    drop(state);
+    for (from, to) in [(from_near, to_far), (far, near)] {
+        let wire = wire.clone();
+        std::thread::spawn(move || pump(&wire, from, to));
+    }
+}
+
+fn pump(wire: &Wire, mut from: TcpStream, mut to: TcpStream) {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let read = match from.read(&mut buffer) {
+            Ok(0) | Err(_) => break,
+            Ok(read) => read,
+        };
+        wire.pass();
+        if to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    // Half of a connection is of no use to these protocols.
+    for stream in [&from, &to] {
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+}
