@@ -27,5 +27,6 @@ pub async fn target(config: &SinkerConfig, options: SinkOptions) -> Result<Box<d
 }
 
 fn not_yet(section: &str, endpoint: &Endpoint) -> Error {
-    Error::config(format!("[{section}] db_type={} is not available yet", endpoint.db_type)).hint("mysql is (MySQL and MariaDB)")
+    Error::config(format!("[{section}] db_type={} is not available yet", endpoint.db_type))
+        .hint("mysql is (MySQL and MariaDB)")
 }

@@ -49,9 +49,8 @@ fn main() -> ExitCode {
 }
 
 fn read(path: &Path) -> Result<Parsed> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Error::config("the task file cannot be read").with("file", path.display()).caused_by(error)
-    })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::config("the task file cannot be read").with("file", path.display()).caused_by(error))?;
     config::parse(&text).map_err(|errors| Error::from(errors).with("file", path.display()))
 }
 

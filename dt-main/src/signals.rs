@@ -25,7 +25,9 @@ impl Signals {
                         // Everything recorded so far is on disk: this is a kill like any other.
                         std::process::exit(i32::from(128 + number));
                     }
-                    tracing::warn!("stopping: what was read is written and recorded first; a second signal stops at once");
+                    tracing::warn!(
+                        "stopping: what was read is written and recorded first; a second signal stops at once"
+                    );
                     // Nobody listens any more once the task is over.
                     let _ = stop.send(true);
                 }

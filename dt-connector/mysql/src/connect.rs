@@ -121,7 +121,9 @@ async fn log_in(address: &Address) -> Result<Conn> {
 pub async fn discover(address: &Address) -> Result<(Server, Flavor)> {
     let mut conn = log_in(address).await.map_err(|error| {
         if error.class().is_transient() {
-            error.with_class(dt_common::ErrorClass::User).hint("check that the server runs, and host and port in the url")
+            error
+                .with_class(dt_common::ErrorClass::User)
+                .hint("check that the server runs, and host and port in the url")
         } else {
             error
         }
@@ -138,10 +140,8 @@ pub async fn discover(address: &Address) -> Result<(Server, Flavor)> {
         .await
         .map_err(|error| classify(doing(), error))?;
     conn.disconnect().await.map_err(|error| classify(doing(), error))?;
-    let identity = identity
-        .map(|(_, value)| value)
-        .filter(|value| !value.is_empty())
-        .unwrap_or_else(|| address.host_port());
+    let identity =
+        identity.map(|(_, value)| value).filter(|value| !value.is_empty()).unwrap_or_else(|| address.host_port());
     let server =
         Server { flavor, version, identity, address: address.host_port(), local_infile, max_allowed_packet: packet };
     Ok((server, flavor))

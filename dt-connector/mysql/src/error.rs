@@ -38,8 +38,12 @@ fn driver_error(doing: String, error: &DriverError) -> Error {
 
 fn server_error(doing: String, error: &ServerError) -> Error {
     let (class, hint) = meaning(error.code);
-    let ours = Error::new(class, doing)
-        .caused_by(format!("ERROR {} ({}): {}", error.code, error.state, without_values(error.code, &error.message)));
+    let ours = Error::new(class, doing).caused_by(format!(
+        "ERROR {} ({}): {}",
+        error.code,
+        error.state,
+        without_values(error.code, &error.message)
+    ));
     match hint {
         Some(hint) => ours.hint(hint),
         None => ours,
@@ -52,10 +56,30 @@ fn meaning(code: u16) -> (ErrorClass, Option<&'static str>) {
         // Lock wait timeout, deadlock, interrupted query.
         1205 | 1213 | 1317 | 1020 => (ErrorClass::Retry, None),
         // Too many connections, shutdown, aborted and killed connections, read-only while a fail-over is under way.
-        1040 | 1041 | 1053 | 1077 | 1079 | 1080 | 1152 | 1154..=1161 | 1184 | 1203 | 1226 | 1290 | 1836 | 1927 | 2006
-        | 2013 | 3032 | 4031 => (ErrorClass::Reconnect, None),
-        1045 | 1698 => (ErrorClass::User, Some("check username and password, and from which hosts the account may connect")),
-        1044 | 1142 | 1143 | 1227 | 1370 => (ErrorClass::User, Some("grant the account the privilege that the server names")),
+        1040
+        | 1041
+        | 1053
+        | 1077
+        | 1079
+        | 1080
+        | 1152
+        | 1154..=1161
+        | 1184
+        | 1203
+        | 1226
+        | 1290
+        | 1836
+        | 1927
+        | 2006
+        | 2013
+        | 3032
+        | 4031 => (ErrorClass::Reconnect, None),
+        1045 | 1698 => {
+            (ErrorClass::User, Some("check username and password, and from which hosts the account may connect"))
+        }
+        1044 | 1142 | 1143 | 1227 | 1370 => {
+            (ErrorClass::User, Some("grant the account the privilege that the server names"))
+        }
         1129 | 1130 => (ErrorClass::User, Some("allow this host to connect to the server")),
         1049 | 1146 | 1054 | 1176 => (
             ErrorClass::User,
@@ -80,9 +104,10 @@ fn without_values(code: u16, message: &str) -> String {
     if code == 1064 {
         return "the server does not understand the statement".to_owned();
     }
-    let Some(start) = ["entry '", "value: '", "value '", "text: \""].iter().find_map(|mark| {
-        message.find(mark).map(|at| at + mark.len())
-    }) else {
+    let Some(start) = ["entry '", "value: '", "value '", "text: \""]
+        .iter()
+        .find_map(|mark| message.find(mark).map(|at| at + mark.len()))
+    else {
         return message.to_owned();
     };
     // The value may itself hold quotes: it ends with the last ` for ` (`for key`, `for column`), or with the message.
@@ -100,10 +125,7 @@ mod tests {
     use super::*;
 
     fn server(code: u16, message: &str) -> Error {
-        classify(
-            "writing",
-            DriverFailure::Server(ServerError { code, message: message.into(), state: "23000".into() }),
-        )
+        classify("writing", DriverFailure::Server(ServerError { code, message: message.into(), state: "23000".into() }))
     }
 
     #[test]

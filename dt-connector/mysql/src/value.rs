@@ -178,8 +178,6 @@ impl<'a> Typed<'a> {
         match self.kind {
             Kind::Integer | Kind::Bit | Kind::Year | Kind::Enum | Kind::Set => is_integer(text).then(|| text.clone()),
 
-
-
             Kind::Decimal => is_decimal(text).then(|| text.clone()),
             Kind::Float | Kind::Double => {
                 let finite = text.parse::<f64>().is_ok_and(f64::is_finite) && is_float_text(text);
@@ -219,9 +217,7 @@ fn is_integer(text: &str) -> bool {
 fn is_decimal(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
-    !whole.is_empty()
-        && !fraction.is_empty()
-        && whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit())
+    !whole.is_empty() && !fraction.is_empty() && whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit())
 }
 
 fn is_float_text(text: &str) -> bool {

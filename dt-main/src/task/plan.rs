@@ -74,13 +74,21 @@ impl SnapshotPlan {
         let routed: Vec<Arc<RoutedTable>> = tasks.iter().map(|task| task.table.clone()).collect();
         for (meeting, sources) in merged(routed.iter().map(Arc::as_ref)) {
             let sources: Vec<String> = sources.iter().map(TableId::to_string).collect();
-            tracing::warn!("{meeting} takes the rows of {}: rows of the same key replace each other", sources.join(", "));
+            tracing::warn!(
+                "{meeting} takes the rows of {}: rows of the same key replace each other",
+                sources.join(", ")
+            );
         }
         refuse_copies_onto_themselves(source, target, &routed)?;
         target.prepare(&routed).await?;
-        let format = source.formats().iter().find(|format| target.formats().contains(format)).copied().ok_or_else(|| {
-            Error::config(format!("{} cannot be written to {}: they have no row format in common", source.describe(), target.describe()))
-        })?;
+        let format =
+            source.formats().iter().find(|format| target.formats().contains(format)).copied().ok_or_else(|| {
+                Error::config(format!(
+                    "{} cannot be written to {}: they have no row format in common",
+                    source.describe(),
+                    target.describe()
+                ))
+            })?;
         let skipped = decisions.len() - tasks.len();
         Ok(SnapshotPlan { tasks, skipped, format, lineage, deciding, decisions })
     }
@@ -109,9 +117,11 @@ fn refuse_copies_onto_themselves(source: &dyn Source, target: &dyn Target, table
     }
     match tables.iter().find(|table| table.source.id == table.target) {
         None => Ok(()),
-        Some(table) => Err(Error::config("source and target are the same server, and a table would be copied onto itself")
-            .with("table", &table.source.id)
-            .hint("check the two urls, or give the tables other names with [router]")),
+        Some(table) => {
+            Err(Error::config("source and target are the same server, and a table would be copied onto itself")
+                .with("table", &table.source.id)
+                .hint("check the two urls, or give the tables other names with [router]"))
+        }
     }
 }
 

@@ -22,11 +22,8 @@ pub fn choose(columns: &[Column], indexes: &[Index]) -> Option<Key> {
         .iter()
         .filter(|index| index.whole)
         .filter_map(|index| {
-            let places: Option<Vec<usize>> = index
-                .columns
-                .iter()
-                .map(|name| columns.iter().position(|column| &column.name == name))
-                .collect();
+            let places: Option<Vec<usize>> =
+                index.columns.iter().map(|name| columns.iter().position(|column| &column.name == name)).collect();
             let places = places.filter(|places| !places.is_empty())?;
             if !places.iter().all(|&at| orders_rows(&columns[at])) {
                 return None;

@@ -30,7 +30,8 @@ pub struct CatalogColumn {
 /// The base tables that pass the filter, ordered by schema, then name; `ignore_cols` and generated columns left out.
 pub async fn tables(conn: &mut Conn, flavor: Flavor, filter: &Filter) -> Result<Vec<TableSchema>> {
     let schemas: Vec<String> =
-        query::<String>(conn, "SELECT schema_name FROM information_schema.schemata ORDER BY schema_name".into()).await?;
+        query::<String>(conn, "SELECT schema_name FROM information_schema.schemata ORDER BY schema_name".into())
+            .await?;
     let schemas: Vec<String> = schemas.into_iter().filter(|schema| filter.may_pass_schema(schema)).collect();
     if schemas.is_empty() {
         return Ok(Vec::new());
@@ -80,9 +81,12 @@ fn schema(
     let names: Vec<&str> = columns.iter().map(|column| column.column.name.as_str()).collect();
     let unknown = filter.unknown_ignored_columns(&id, &names);
     if !unknown.is_empty() {
-        return Err(Error::config(format!("[filter] ignore_cols names columns that the table does not have: {}", unknown.join(", ")))
-            .with("table", &id)
-            .hint("names are taken exactly, upper and lower case included"));
+        return Err(Error::config(format!(
+            "[filter] ignore_cols names columns that the table does not have: {}",
+            unknown.join(", ")
+        ))
+        .with("table", &id)
+        .hint("names are taken exactly, upper and lower case included"));
     }
     let ignored = filter.ignored_columns(&id);
     let mut copied = Vec::with_capacity(columns.len());
@@ -91,9 +95,12 @@ fn schema(
             continue;
         }
         if value::kind(&column.data_type).is_none() {
-            return Err(Error::user(format!("column `{}` has the type `{}`, which dt does not know", column.name, column.data_type))
-                .with("table", &id)
-                .hint("leave the column out with [filter] ignore_cols, or the table with ignore_tbs"));
+            return Err(Error::user(format!(
+                "column `{}` has the type `{}`, which dt does not know",
+                column.name, column.data_type
+            ))
+            .with("table", &id)
+            .hint("leave the column out with [filter] ignore_cols, or the table with ignore_tbs"));
         }
         copied.push(column);
     }
@@ -188,7 +195,8 @@ pub async fn unique_columns(
     within: &str,
 ) -> Result<HashMap<TableId, Vec<UniqueColumns>>> {
     let tables = indexes(conn, flavor, within).await?;
-    let columns = |indexes: Vec<Index>| indexes.into_iter().filter(|index| index.whole).map(|index| index.columns).collect();
+    let columns =
+        |indexes: Vec<Index>| indexes.into_iter().filter(|index| index.whole).map(|index| index.columns).collect();
     Ok(tables.into_iter().map(|(id, indexes)| (id, columns(indexes))).collect())
 }
 

@@ -33,7 +33,11 @@ impl Found {
             ))
             .await
             .map_err(|error| classify("reading the target's catalog", error))?;
-        Ok(Found { columns, keys, views: views.into_iter().map(|(schema, table)| TableId::new(schema, table)).collect() })
+        Ok(Found {
+            columns,
+            keys,
+            views: views.into_iter().map(|(schema, table)| TableId::new(schema, table)).collect(),
+        })
     }
 
     /// A table's columns; none if it is not there.
@@ -132,7 +136,9 @@ fn renamed(table: &RoutedTable) -> String {
 /// Why values of the source's column would not survive in the target's: differences that a server would accept in
 /// silence. What it would refuse or warn of (a text too long, a number out of range) is left for it to say.
 fn type_misfit(source: &Column, target: &Column) -> Option<String> {
-    let differ = |what: &str| Some(format!("{what}: `{}` on the source, `{}` on the target", source.data_type, target.data_type));
+    let differ = |what: &str| {
+        Some(format!("{what}: `{}` on the source, `{}` on the target", source.data_type, target.data_type))
+    };
     let Some(from) = value::kind(&source.data_type) else { return differ("unknown type") };
     let Some(to) = value::kind(&target.data_type) else { return differ("unknown type") };
     let fits = match (from, to) {
@@ -175,7 +181,9 @@ fn collation_misfit(source: &Column, target: &Column) -> Option<String> {
     };
     let (from, to) = (source.collation.as_deref()?, target.collation.as_deref()?);
     (tells_case(from) && !tells_case(to)).then(|| {
-        format!("its key is case-sensitive on the source ({from}) and not on the target ({to}): two rows would become one")
+        format!(
+            "its key is case-sensitive on the source ({from}) and not on the target ({to}): two rows would become one"
+        )
     })
 }
 
@@ -238,14 +246,17 @@ mod tests {
             (column("must", "int", None), false, false),
         ]);
         let text = compare(&tables, &found).expect_err("misfits").to_string();
-        for expected in ["(4 misfits)", "column `at`", "column `name`, is missing", "`sum`, is generated", "`must`, is NOT NULL"] {
+        for expected in
+            ["(4 misfits)", "column `at`", "column `name`, is missing", "`sum`, is generated", "`must`, is NOT NULL"]
+        {
             assert!(text.contains(expected), "{expected} in {text}");
         }
     }
 
     #[test]
     fn a_missing_table_names_both_ends_when_it_is_routed() {
-        let text = compare(&[routed(vec![column("id", "int", None)])], &Found::default()).expect_err("missing").to_string();
+        let text =
+            compare(&[routed(vec![column("id", "int", None)])], &Found::default()).expect_err("missing").to_string();
         assert!(text.contains("table `d`.`t` is missing (for `s`.`t` of the source)"), "{text}");
     }
 

@@ -16,7 +16,7 @@ use dt_connector::{RowFormat, SinkOptions, Sinker, Target};
 use crate::catalog;
 use crate::config::Address;
 use crate::connect::{self, Server, Session};
-use statement::WritePlan;
+use statement::{Duplicates, WritePlan};
 
 /// A MySQL or MariaDB server to write to.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Target for MysqlTarget {
         }
         let plans = tables.iter().map(|table| {
             let columns = found.columns(&table.target);
-            (table.source.id.clone(), WritePlan::new(table, columns, self.options.conflict))
+            (table.source.id.clone(), WritePlan::new(table, columns, Duplicates::of(&self.options)))
         });
         self.plans = Arc::new(plans.collect());
         Ok(())
@@ -89,7 +89,7 @@ impl Target for MysqlTarget {
             self.address.clone(),
             self.server.clone(),
             self.session(),
-            self.options.clone(),
+            &self.options,
             self.plans.clone(),
         ))
     }

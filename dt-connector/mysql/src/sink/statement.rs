@@ -1,12 +1,38 @@
 //! The statements by which rows are written. Pure.
 
 use dt_common::schema::{Column, RoutedTable};
-use dt_connector::Conflict;
+use dt_connector::{Conflict, SinkOptions};
 
 use crate::catalog::CatalogColumn;
 use crate::rows;
 use crate::sql;
 use crate::value::{Kind, Typed};
+
+/// What is done about a row whose key is in the target already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duplicates {
+    /// REPLACE: the row that is there goes, whichever unique key it holds, and the new one comes.
+    Replace,
+    /// The row that is there takes the new values. Where foreign keys are checked, a REPLACE would delete the rows
+    /// that refer to it (ON DELETE CASCADE), or be refused.
+    Update,
+    /// The task stops.
+    Refuse,
+    /// The row that is there stays as it is.
+    Leave,
+}
+
+impl Duplicates {
+    /// The rule that the options ask for.
+    pub fn of(options: &SinkOptions) -> Self {
+        match options.conflict {
+            Conflict::Replace if options.disable_foreign_key_checks => Duplicates::Replace,
+            Conflict::Replace => Duplicates::Update,
+            Conflict::Interrupt => Duplicates::Refuse,
+            Conflict::Ignore => Duplicates::Leave,
+        }
+    }
+}
 
 /// How the rows of one table are written.
 #[derive(Clone, Debug)]
@@ -30,7 +56,7 @@ enum Literal {
 
 impl WritePlan {
     /// Plans a table; `target` are the target's columns.
-    pub fn new(table: &RoutedTable, target: &[CatalogColumn], conflict: Conflict) -> Self {
+    pub fn new(table: &RoutedTable, target: &[CatalogColumn], duplicates: Duplicates) -> Self {
         let into = sql::table(&table.target);
         let names: Vec<String> = table.target_columns.iter().map(|name| sql::name(name)).collect();
         let mut fields = Vec::with_capacity(names.len());
@@ -46,25 +72,26 @@ impl WritePlan {
                 }
             }
         }
-        let on_duplicate = match conflict {
-            Conflict::Replace => " REPLACE",
+        let replace = match duplicates {
+            Duplicates::Replace => " REPLACE",
             // With LOCAL, the server leaves duplicates out whatever is said; the sinker counts them.
-            Conflict::Interrupt | Conflict::Ignore => "",
+            Duplicates::Update | Duplicates::Refuse | Duplicates::Leave => "",
         };
         let set = if assignments.is_empty() { String::new() } else { format!(" SET {}", assignments.join(", ")) };
         let load_data = format!(
-            "LOAD DATA LOCAL INFILE 'dt'{on_duplicate} INTO TABLE {into} CHARACTER SET binary \
+            "LOAD DATA LOCAL INFILE 'dt'{replace} INTO TABLE {into} CHARACTER SET binary \
              FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' ({}){set}",
             fields.join(", ")
         );
-        let verb = match conflict {
-            Conflict::Replace => "REPLACE",
-            Conflict::Interrupt | Conflict::Ignore => "INSERT",
-        };
-        let insert_tail = match conflict {
-            Conflict::Replace | Conflict::Interrupt => String::new(),
+        let (verb, insert_tail) = match duplicates {
+            Duplicates::Replace => ("REPLACE", String::new()),
+            Duplicates::Refuse => ("INSERT", String::new()),
+            Duplicates::Update => {
+                let updates: Vec<String> = names.iter().map(|name| format!("{name} = VALUES({name})")).collect();
+                ("INSERT", format!(" ON DUPLICATE KEY UPDATE {}", updates.join(", ")))
+            }
             // Leaves the row that is there as it is, and unlike IGNORE hides no other error.
-            Conflict::Ignore => format!(" ON DUPLICATE KEY UPDATE {0} = {into}.{0}", names[0]),
+            Duplicates::Leave => ("INSERT", format!(" ON DUPLICATE KEY UPDATE {0} = {into}.{0}", names[0])),
         };
         WritePlan {
             load_data,
@@ -184,7 +211,7 @@ mod tests {
         }
     }
 
-    fn plan(columns: Vec<Column>, target: Vec<Column>, conflict: Conflict) -> WritePlan {
+    fn plan(columns: Vec<Column>, target: Vec<Column>, duplicates: Duplicates) -> WritePlan {
         let table = RoutedTable {
             target_columns: columns.iter().map(|column| column.name.clone()).collect(),
             source: TableSchema { id: TableId::new("s", "t"), columns, key: None, rows_estimate: 0 },
@@ -192,7 +219,7 @@ mod tests {
         };
         let target: Vec<CatalogColumn> =
             target.into_iter().map(|column| CatalogColumn { column, generated: false, optional: true }).collect();
-        WritePlan::new(&table, &target, conflict)
+        WritePlan::new(&table, &target, duplicates)
     }
 
     #[test]
@@ -212,7 +239,7 @@ mod tests {
             column("raw", "blob", None),
         ];
         assert_eq!(
-            plan(source, target, Conflict::Replace).load_data(),
+            plan(source, target, Duplicates::Replace).load_data(),
             "LOAD DATA LOCAL INFILE 'dt' REPLACE INTO TABLE `d`.`t` CHARACTER SET binary \
              FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' \
              (`id`, `a`, @v2, @v3, `raw`) SET `b` = CONVERT(@v2 USING latin1), `j` = CONVERT(@v3 USING utf8mb4)"
@@ -233,8 +260,9 @@ mod tests {
 
     #[test]
     fn rows_become_multi_row_statements_within_both_bounds() {
-        let columns = || vec![column("id", "int", None), column("a", "varchar(9)", Some("utf8mb4")), column("raw", "blob", None)];
-        let plan = plan(columns(), columns(), Conflict::Replace);
+        let columns =
+            || vec![column("id", "int", None), column("a", "varchar(9)", Some("utf8mb4")), column("raw", "blob", None)];
+        let plan = plan(columns(), columns(), Duplicates::Replace);
         let rows = b"1\tit's\tx\n2\t\\N\t\\\\\n3\t\ty\n";
         assert_eq!(
             texts(&plan, rows, 2, 1000),
@@ -247,24 +275,26 @@ mod tests {
     }
 
     #[test]
-    fn a_conflict_is_replaced_refused_or_left() {
+    fn a_duplicate_is_replaced_updated_refused_or_left() {
         let columns = || vec![column("id", "int", None)];
-        let first = |conflict| texts(&plan(columns(), columns(), conflict), b"1\n", 9, 999).concat();
-        assert_eq!(first(Conflict::Interrupt), "INSERT INTO `d`.`t` (`id`) VALUES (1)");
+        let first = |duplicates| texts(&plan(columns(), columns(), duplicates), b"1\n", 9, 999).concat();
+        assert_eq!(first(Duplicates::Replace), "REPLACE INTO `d`.`t` (`id`) VALUES (1)");
         assert_eq!(
-            first(Conflict::Ignore),
+            first(Duplicates::Update),
+            "INSERT INTO `d`.`t` (`id`) VALUES (1) ON DUPLICATE KEY UPDATE `id` = VALUES(`id`)"
+        );
+        assert_eq!(first(Duplicates::Refuse), "INSERT INTO `d`.`t` (`id`) VALUES (1)");
+        assert_eq!(
+            first(Duplicates::Leave),
             "INSERT INTO `d`.`t` (`id`) VALUES (1) ON DUPLICATE KEY UPDATE `id` = `d`.`t`.`id`"
         );
-        assert!(plan(columns(), columns(), Conflict::Interrupt).load_data().contains("INFILE 'dt' INTO TABLE"));
+        assert!(plan(columns(), columns(), Duplicates::Refuse).load_data().contains("INFILE 'dt' INTO TABLE"));
     }
 
     #[test]
     fn text_of_another_character_set_is_written_as_hex_that_names_it() {
         let columns = || vec![column("a", "varchar(9)", Some("gbk"))];
-        let plan = plan(columns(), columns(), Conflict::Replace);
-        assert_eq!(
-            texts(&plan, b"\xd6\xd0\n", 9, 999).concat(),
-            "REPLACE INTO `d`.`t` (`a`) VALUES (_gbk x'd6d0')"
-        );
+        let plan = plan(columns(), columns(), Duplicates::Replace);
+        assert_eq!(texts(&plan, b"\xd6\xd0\n", 9, 999).concat(), "REPLACE INTO `d`.`t` (`a`) VALUES (_gbk x'd6d0')");
     }
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dt_common::{Error, ErrorClass, Result, TableId};
-use dt_connector::{Applying, Batch, Conflict, Failed, RowFormat, SinkOptions, Sinker};
+use dt_connector::{Applying, Batch, Failed, RowFormat, SinkOptions, Sinker};
 use futures_util::StreamExt;
 use futures_util::stream;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
-use super::statement::WritePlan;
+use super::statement::{Duplicates, WritePlan};
 use crate::config::Address;
 use crate::connect::{self, Server, Session};
 use crate::error::{classify, code};
@@ -25,7 +25,8 @@ pub(super) struct MysqlSinker {
     address: Address,
     server: Server,
     session: Session,
-    options: SinkOptions,
+    duplicates: Duplicates,
+    statement_rows: usize,
     plans: Arc<HashMap<TableId, WritePlan>>,
     conn: Option<Conn>,
     load_data: bool,
@@ -51,11 +52,20 @@ impl MysqlSinker {
         address: Address,
         server: Server,
         session: Session,
-        options: SinkOptions,
+        options: &SinkOptions,
         plans: Arc<HashMap<TableId, WritePlan>>,
     ) -> Self {
-        let load_data = server.local_infile;
-        MysqlSinker { address, server, session, options, plans, conn: None, load_data, replaced_rows: 0 }
+        MysqlSinker {
+            address,
+            load_data: server.local_infile,
+            server,
+            session,
+            duplicates: Duplicates::of(options),
+            statement_rows: options.statement_rows,
+            plans,
+            conn: None,
+            replaced_rows: 0,
+        }
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<()> {
@@ -64,9 +74,9 @@ impl MysqlSinker {
         }
         let plans = self.plans.clone();
         let table = &batch.table().source.id;
-        let plan = plans
-            .get(table)
-            .ok_or_else(|| Error::fatal("a batch of a table that the target was not asked about").with("table", table))?;
+        let plan = plans.get(table).ok_or_else(|| {
+            Error::fatal("a batch of a table that the target was not asked about").with("table", table)
+        })?;
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => connect::connect(&self.address, self.server.flavor, &self.session).await?,
@@ -124,15 +134,16 @@ impl MysqlSinker {
         }
         let counts = Counts::of(&conn.info());
         Ok(match counts {
-            Some(counts) if counts.records == batch.rows() => match self.options.conflict {
-                Conflict::Replace if counts.skipped == 0 && counts.warnings == 0 => {
-                    Written::Whole { replaced: counts.deleted }
-                }
-                Conflict::Interrupt if counts.skipped == 0 && counts.warnings == 0 => Written::Whole { replaced: 0 },
-                // Each row that was left out is a warning; any further one is something else.
-                Conflict::Ignore if counts.warnings == counts.skipped => Written::Whole { replaced: 0 },
-                Conflict::Replace | Conflict::Interrupt | Conflict::Ignore => Written::Doubtful,
-            },
+            Some(counts) if counts.records == batch.rows() => {
+                let clean = match self.duplicates {
+                    Duplicates::Replace | Duplicates::Update | Duplicates::Refuse => {
+                        counts.skipped == 0 && counts.warnings == 0
+                    }
+                    // Each row that was left out is a warning; any further one is something else.
+                    Duplicates::Leave => counts.warnings == counts.skipped,
+                };
+                if clean { Written::Whole { replaced: counts.deleted } } else { Written::Doubtful }
+            }
             Some(_) | None => Written::Doubtful,
         })
     }
@@ -143,7 +154,7 @@ impl MysqlSinker {
         let rows: Vec<&[u8]> = batch.chunks().flat_map(|chunk| rows::rows(chunk)).collect();
         let mut rest = rows.as_slice();
         while !rest.is_empty() {
-            let (statement, count) = plan.statement(rest, self.options.statement_rows, bytes_max);
+            let (statement, count) = plan.statement(rest, self.statement_rows, bytes_max);
             rest = &rest[count..];
             conn.query_drop(statement).await.map_err(|error| {
                 let duplicate = code(&error) == Some(1062);
@@ -158,10 +169,10 @@ impl MysqlSinker {
             })?;
             affected += conn.affected_rows();
         }
-        // REPLACE counts a row that replaced another twice.
-        Ok(match self.options.conflict {
-            Conflict::Replace => affected.saturating_sub(batch.rows()),
-            Conflict::Interrupt | Conflict::Ignore => 0,
+        Ok(match self.duplicates {
+            // A row that replaces or updates another counts twice (and one that is already the same, not at all).
+            Duplicates::Replace | Duplicates::Update => affected.saturating_sub(batch.rows()),
+            Duplicates::Refuse | Duplicates::Leave => 0,
         })
     }
 }

@@ -305,8 +305,14 @@ mod tests {
             ["SELECT `id`, `v`+0e0 FROM `d`.`t` FORCE INDEX (`PRIMARY`) ORDER BY `id` LIMIT 100"]
         );
         assert_eq!(
-            statements(&table, Some("v > 1 or id = 7"), &Start::After { key: key(&[("id", "6")]), null_keys_done: false }),
-            ["SELECT `id`, `v`+0e0 FROM `d`.`t` FORCE INDEX (`PRIMARY`) WHERE (\nv > 1 or id = 7\n) AND (`id` > 6) ORDER BY `id` LIMIT 100"]
+            statements(
+                &table,
+                Some("v > 1 or id = 7"),
+                &Start::After { key: key(&[("id", "6")]), null_keys_done: false }
+            ),
+            [
+                "SELECT `id`, `v`+0e0 FROM `d`.`t` FORCE INDEX (`PRIMARY`) WHERE (\nv > 1 or id = 7\n) AND (`id` > 6) ORDER BY `id` LIMIT 100"
+            ]
         );
     }
 
@@ -319,12 +325,16 @@ mod tests {
         let start = Start::After { key: key(&[("c", "1"), ("b", "2024-01-01"), ("a", "-3")]), null_keys_done: false };
         assert_eq!(
             statements(&table, None, &start),
-            ["SELECT `a`, `b`, `c` FROM `d`.`t` FORCE INDEX (`PRIMARY`) WHERE (`c` > 1 OR (`c` = 1 AND `b` > '2024-01-01') \
-              OR (`c` = 1 AND `b` = '2024-01-01' AND `a` > -3)) ORDER BY `c`, `b`, `a` LIMIT 100"]
+            [
+                "SELECT `a`, `b`, `c` FROM `d`.`t` FORCE INDEX (`PRIMARY`) WHERE (`c` > 1 OR (`c` = 1 AND `b` > '2024-01-01') \
+              OR (`c` = 1 AND `b` = '2024-01-01' AND `a` > -3)) ORDER BY `c`, `b`, `a` LIMIT 100"
+            ]
         );
         assert_eq!(
             statements(&table, None, &Start::AtPrefix { key: key(&[("c", "5")]) }),
-            ["SELECT `a`, `b`, `c` FROM `d`.`t` FORCE INDEX (`PRIMARY`) WHERE `c` >= 5 ORDER BY `c`, `b`, `a` LIMIT 100"]
+            [
+                "SELECT `a`, `b`, `c` FROM `d`.`t` FORCE INDEX (`PRIMARY`) WHERE `c` >= 5 ORDER BY `c`, `b`, `a` LIMIT 100"
+            ]
         );
     }
 

@@ -126,7 +126,11 @@ impl Reader {
         let plan = TablePlan::new(table, task.condition.as_deref())?;
         let ranges = plan.start_ranges(&task.start)?;
         self.outlet.signal(Event::LaneStarted { lane: task.lane, table: task.table.clone() })?;
-        tracing::info!("start extracting data from {} {}", table.id, if plan.is_keyed() { "by slices" } else { "in one stream" });
+        tracing::info!(
+            "start extracting data from {} {}",
+            table.id,
+            if plan.is_keyed() { "by slices" } else { "in one stream" }
+        );
         let mut count = 0;
         for range in ranges {
             count += self.range(task, &plan, range).await?;
@@ -161,7 +165,9 @@ impl Reader {
                     self.backoff.succeeded();
                     match range {
                         Range::Keyed(_) if sent.rows == limit => {}
-                        Range::Keyed(_) | Range::Whole | Range::NullKeys | Range::AfterFirstColumn(_) => return Ok(count),
+                        Range::Keyed(_) | Range::Whole | Range::NullKeys | Range::AfterFirstColumn(_) => {
+                            return Ok(count);
+                        }
                     }
                 }
                 Err(Interrupted::Failed(error)) if error.class().is_transient() => {
@@ -221,11 +227,7 @@ impl Reader {
                 error.hint("the connection could not be made again within [pipeline] max_retry_secs; start the task again with resume_type=from_log"),
             ));
         };
-        tracing::warn!(
-            "{error}; trying again in {:.1} s (attempt {})",
-            pause.as_secs_f64(),
-            self.backoff.attempts()
-        );
+        tracing::warn!("{error}; trying again in {:.1} s (attempt {})", pause.as_secs_f64(), self.backoff.attempts());
         tokio::time::sleep(pause).await;
         Ok(())
     }
@@ -328,6 +330,7 @@ fn cell(row: &Row, at: usize) -> Option<&[u8]> {
 
 /// A number in 0..1 that differs between tasks and moments; it only spreads their retries.
 pub(crate) fn chance() -> f64 {
-    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
+    let nanos =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
     f64::from(nanos % 1000) / 1000.0
 }
