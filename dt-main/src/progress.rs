@@ -1,6 +1,7 @@
 //! What a person sees while a task runs: a bar per running table on a terminal, a line now and then otherwise.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use dt_common::ladder::Entry;
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, LaneId};
 use dt_pipeline::{Observer, Retried};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 /// Watches the pipeline and shows how far it has come.
 pub struct Progress {
@@ -129,6 +130,10 @@ impl State {
 }
 
 fn style() -> ProgressStyle {
-    ProgressStyle::with_template("{msg:32} {bar:24} {percent:>3} % {pos:>11} rows {per_sec:>14} eta {eta}")
+    ProgressStyle::with_template("{msg:28!} {bar:20} {percent:>3} % {pos:>11} rows {rate:>10} eta {eta}")
         .expect("progress: the template is a constant")
+        .with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // The bar is redrawn soon; a piece that is missing harms nothing.
+            let _ = write!(out, "{:.0}/s", state.per_sec());
+        })
 }
