@@ -231,7 +231,7 @@ impl Driver {
             let pause = self.reader.pacer.take(block.rows, block.data.len() as u64, now - self.started);
             self.reader.paused_until = now + pause;
         }
-        Some(Input::Delivered(delivery))
+        Some(Input::Delivered(Box::new(delivery)))
     }
 
     fn reported(&mut self, report: Report) -> Option<Input> {

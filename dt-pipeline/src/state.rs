@@ -47,7 +47,7 @@ pub struct StateOptions {
 #[derive(Debug)]
 pub enum Input {
     /// The reader has sent something.
-    Delivered(Delivery),
+    Delivered(Box<Delivery>),
     /// The reader has returned, and all that it sent has been delivered.
     ReaderDone(Result<()>),
     /// The target has committed a batch.
@@ -166,7 +166,7 @@ impl State {
     pub fn on(&mut self, input: Input, now: Duration) -> Vec<Action> {
         let mut actions = Vec::new();
         match input {
-            Input::Delivered(delivery) => self.delivered(delivery, now, &mut actions),
+            Input::Delivered(delivery) => self.delivered(*delivery, now, &mut actions),
             Input::ReaderDone(result) => self.reader_done(result, now, &mut actions),
             Input::Applied { applied, replaced_rows } => self.applied(applied, replaced_rows, &mut actions),
             Input::ApplyFailed(error) => {

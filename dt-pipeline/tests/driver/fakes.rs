@@ -279,13 +279,16 @@ impl Run {
 
     /// Waits until the watcher has seen it.
     pub async fn until(&self, seen: impl Fn(&Watcher) -> bool) {
-        loop {
-            let notified = self.watcher.notify.notified();
-            if seen(&self.watcher) {
-                return;
+        let waiting = async {
+            loop {
+                let notified = self.watcher.notify.notified();
+                if seen(&self.watcher) {
+                    return;
+                }
+                notified.await;
             }
-            notified.await;
-        }
+        };
+        tokio::time::timeout(3600 * SEC, waiting).await.expect("what is waited for never comes");
     }
 
     pub fn recorded(&self, rung: Rung) -> Vec<Position> {

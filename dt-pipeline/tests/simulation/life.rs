@@ -289,7 +289,7 @@ impl<'a> Life<'a> {
         };
         self.delivered += 1;
         self.begin(Operation::Read);
-        Some(Input::Delivered(event))
+        Some(Input::Delivered(Box::new(event)))
     }
 
     fn commit(&mut self, rows: Vec<Row>, batch: Option<Batch>, tried: bool) -> Result<Option<Input>, String> {
