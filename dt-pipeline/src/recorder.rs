@@ -1,12 +1,13 @@
 //! The recorder: when which positions are saved.
 //!
-//! Finished tables are saved at once, positions in progress every interval, and both at the end. One save is in
+//! Finished tables and a table's first position are saved at once (what comes before that position may be rows that
+//! cannot be found again), positions in progress every interval, and all of them at the end. One save is in
 //! flight at a time; what becomes recordable meanwhile goes together into the next one (group commit), so a slow
 //! store is never more than one save behind and never sees a position move backwards (invariant 3). A save that fails
 //! is tried again within a budget, then it is final (invariant 6). The recorder sees only what the ledger has let
 //! through: it cannot record what is not applied (invariant 2).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dt_common::LaneId;
@@ -46,6 +47,8 @@ pub struct Recorder {
     current: BTreeMap<LaneId, Position>,
     checkpoint: BTreeMap<LaneId, Position>,
     finished: Vec<Position>,
+    // Lanes in progress of which a position has been taken in.
+    placed: BTreeSet<LaneId>,
     due: Duration,
     closing: Closing,
     saving: Saving,
@@ -76,6 +79,7 @@ impl Recorder {
             current: BTreeMap::new(),
             checkpoint: BTreeMap::new(),
             finished: Vec::new(),
+            placed: BTreeSet::new(),
             due: options.interval,
             closing: Closing::No,
             saving: Saving::Idle,
@@ -87,11 +91,15 @@ impl Recorder {
     /// Takes in what has become recordable.
     pub fn advance(&mut self, advance: Advance) {
         let lane = advance.lane;
+        if advance.progress.is_some() && advance.finished.is_none() && self.placed.insert(lane) {
+            self.due = Duration::ZERO;
+        }
         self.current.extend(advance.progress.map(|position| (lane, position)));
         self.checkpoint.extend(advance.checkpoint.map(|position| (lane, position)));
         if let Some(finished) = advance.finished {
             // A finished table's progress says nothing that the finished line does not.
             self.current.remove(&lane);
+            self.placed.remove(&lane);
             self.finished.push(finished.position);
         }
     }
@@ -253,13 +261,16 @@ mod tests {
     }
 
     #[test]
-    fn progress_waits_for_the_interval_and_only_the_last_is_saved() {
+    fn a_tables_first_position_is_saved_at_once_and_later_ones_wait_for_the_interval() {
         let mut recorder = recorder(Order::Any);
+        recorder.advance(moved(1, 4, None));
+        assert_eq!(saved(recorder.poll(SEC)), [(Rung::Current, at(4)), (Rung::Checkpoint, Position::None)]);
+        recorder.saved();
         recorder.advance(moved(1, 5, None));
         recorder.advance(moved(1, 6, None));
-        assert_eq!(recorder.poll(9 * SEC), None);
-        assert_eq!(recorder.deadline(), Some(10 * SEC));
-        assert_eq!(saved(recorder.poll(10 * SEC)), [(Rung::Current, at(6)), (Rung::Checkpoint, Position::None)]);
+        assert_eq!(recorder.poll(10 * SEC), None);
+        assert_eq!(recorder.deadline(), Some(11 * SEC));
+        assert_eq!(saved(recorder.poll(11 * SEC)), [(Rung::Current, at(6)), (Rung::Checkpoint, Position::None)]);
         recorder.saved();
         assert_eq!(recorder.poll(100 * SEC), None, "nothing has moved");
     }
@@ -268,11 +279,13 @@ mod tests {
     fn a_finished_table_is_saved_at_once_and_its_progress_no_more() {
         let mut recorder = recorder(Order::Any);
         recorder.advance(moved(1, 5, None));
+        let _ = recorder.poll(SEC);
+        recorder.saved();
+        recorder.advance(moved(1, 6, None));
         recorder.advance(finished(1, 99));
-        recorder.advance(moved(2, 7, None));
         assert_eq!(saved(recorder.poll(SEC)), [(Rung::Finished, at(99))]);
         recorder.saved();
-        assert_eq!(saved(recorder.poll(10 * SEC))[0], (Rung::Current, at(7)));
+        assert_eq!(recorder.poll(100 * SEC), None);
     }
 
     #[test]

@@ -50,10 +50,9 @@ impl Decision {
         let Some(line) = self.log_line(table) else { return };
         match self {
             Decision::Beginning { .. } => tracing::warn!("{line}"),
-            Decision::Skip
-            | Decision::After { .. }
-            | Decision::AtPrefix { .. }
-            | Decision::AfterFirstColumn { .. } => tracing::info!("{line}"),
+            Decision::Skip | Decision::After { .. } | Decision::AtPrefix { .. } | Decision::AfterFirstColumn { .. } => {
+                tracing::info!("{line}")
+            }
         }
     }
 }

@@ -180,12 +180,7 @@ fn read_key(fields: &Fields<'_>, hex: &[String]) -> Result<Option<OrderKey>, Wir
     OrderKey::new(parts).map(Some).ok_or_else(wrong)
 }
 
-fn read_value(
-    fields: &Fields<'_>,
-    field: &'static str,
-    value: &Value,
-    is_hex: bool,
-) -> Result<KeyText, WireError> {
+fn read_value(fields: &Fields<'_>, field: &'static str, value: &Value, is_hex: bool) -> Result<KeyText, WireError> {
     match value {
         Value::Null => Ok(KeyText::Null),
         Value::String(text) if is_hex => {
@@ -234,7 +229,9 @@ impl Fields<'_> {
     }
 
     fn flag(&self, field: &'static str) -> Result<bool, WireError> {
-        self.fields.get(field).map_or(Ok(false), |value| value.as_bool().ok_or_else(|| self.wrong(field, "true or false")))
+        self.fields
+            .get(field)
+            .map_or(Ok(false), |value| value.as_bool().ok_or_else(|| self.wrong(field, "true or false")))
     }
 
     fn db_type(&self) -> Result<DbType, WireError> {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`config`] | the address and credentials of a server |
 //! | [`connect`] | a connection with its session pinned; what kind of server it is |
+//! | [`alive`] | waiting for a server's answer for as long as the server is there |
 //! | [`catalog`] | tables, columns and keys, and which key a table is read by |
 //! | [`snapshot`] | reading: the statements (`plan`, pure), the rows (`read`) |
 //! | [`sink`] | writing: the comparison with the target (`check`), the statements (`statement`, pure), the rows (`write`) |
@@ -15,6 +16,7 @@
 //! The positions of a snapshot never carry an order decided here: key values are compared by the source's server
 //! only, with the column's own character set and collation.
 
+pub mod alive;
 pub mod catalog;
 pub mod config;
 pub mod connect;

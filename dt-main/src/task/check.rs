@@ -21,12 +21,12 @@ pub async fn check(config: &TaskConfig, notes: &[String]) -> Result<Exit> {
     lines.push(format!("task:   {}", config.task_id()));
     lines.push(format!("source: {}", source.describe()));
     lines.push(format!("target: {}", target.describe()));
-    let loaded = dt_resumer::log::peek(super::log_options(config)).await?;
-    let resumed = match config.resumer.kind {
-        ResumeKind::FromLog => Some(&loaded),
-        ResumeKind::Dummy => None,
+    let options = super::log_options(config);
+    let (loaded, would_set_aside) = match config.resumer.kind {
+        ResumeKind::FromLog => (Some(dt_resumer::log::peek(options).await?), false),
+        ResumeKind::Dummy => (None, dt_resumer::log::peek_holds_positions(options).await?),
     };
-    let plan = SnapshotPlan::make(config, source.as_mut(), target.as_mut(), resumed).await?;
+    let plan = SnapshotPlan::make(config, source.as_mut(), target.as_mut(), loaded.as_ref()).await?;
     for (id, decision) in plan.decisions.iter().take(LISTED_MAX) {
         lines.push(format!("  {id}: {}", told(decision, rows_estimate(&plan, id))));
     }
@@ -34,7 +34,7 @@ pub async fn check(config: &TaskConfig, notes: &[String]) -> Result<Exit> {
         lines.push(format!("  and {} more tables", plan.decisions.len() - LISTED_MAX));
     }
     lines.push(format!("{} tables to copy, {} finished before", plan.tasks.len(), plan.skipped));
-    if resumed.is_none() && !loaded.is_empty() {
+    if would_set_aside {
         lines.push(format!(
             "warning: {} holds positions of an earlier run, and this start would set them aside; to go on from them: [resumer] resume_type=from_log",
             config.runtime.log_dir.display()

@@ -65,12 +65,11 @@ impl Journal {
         Ok(Loaded::new(merged, warnings))
     }
 
-    /// What [`Journal::load`] would find; writes nothing.
+    /// What [`Journal::load`] would give, without changing anything.
     pub(crate) fn peek(&self) -> Result<Loaded> {
-        let set_aside = self.read(&self.options.log_dir.join(SET_ASIDE))?.is_some();
-        let own = if set_aside { Place::default() } else { self.read_own()?.1 };
-        let other = self.read_other_dir()?;
-        let config = self.read_config()?;
+        let dir = &self.options.log_dir;
+        let own = if self.read(&dir.join(SET_ASIDE))?.is_some() { being_set_aside(dir) } else { self.read_dir(dir)?.0 };
+        let (other, config) = (self.read_other_dir()?, self.read_config()?);
         let merged = merge(&own.slots, &other.slots, &config.slots);
         Ok(Loaded::new(merged, [own.warnings, other.warnings, config.warnings].concat()))
     }
@@ -96,6 +95,14 @@ impl Journal {
     /// Whether the own files hold positions, or lines that cannot be read and may be some.
     pub(crate) fn holds_positions(&mut self) -> Result<bool> {
         self.finish_set_aside()?;
+        self.peek_holds_positions()
+    }
+
+    /// The same, without finishing what a stopped task has begun.
+    pub(crate) fn peek_holds_positions(&self) -> Result<bool> {
+        if self.read(&self.options.log_dir.join(SET_ASIDE))?.is_some() {
+            return Ok(false);
+        }
         for name in [POSITION_LOG, FINISHED_LOG] {
             let bytes = self.read(&self.options.log_dir.join(name))?;
             if bytes.is_some_and(|bytes| says_anything(&bytes)) {
@@ -175,8 +182,7 @@ impl Journal {
                 .hint("correct [resumer] log_dir, or leave it out to resume from [runtime] log_dir"));
         }
         if self.read(&dir.join(SET_ASIDE))?.is_some() {
-            let warning = format!("the positions in {} are being set aside, and are not used", dir.display());
-            return Ok(Place { warnings: vec![warning], ..Place::default() });
+            return Ok(being_set_aside(dir));
         }
         Ok(self.read_dir(dir)?.0)
     }
@@ -196,7 +202,9 @@ impl Journal {
             }
             // What a person has put into the other file counts only if the right one says nothing.
             let lines = std::mem::take(&mut read.lines);
-            place.take_in(&path, lines, |slot, known| name == POSITION_LOG || Home::of(slot) == Home::Finished || !known);
+            place.take_in(&path, lines, |slot, known| {
+                name == POSITION_LOG || Home::of(slot) == Home::Finished || !known
+            });
             *scan = Some(read);
         }
         Ok((place, scans))
@@ -235,7 +243,8 @@ impl Journal {
         self.write(own, &missing)?;
         // A table that is in progress again by a newer line elsewhere: its finished line would win within this
         // directory. It goes only now that the newer line is in position.log.
-        let is_outdated = own.live.iter().any(|(slot, _)| Home::of(slot) == Home::Finished && merged.get(slot).is_none());
+        let is_outdated =
+            own.live.iter().any(|(slot, _)| Home::of(slot) == Home::Finished && merged.get(slot).is_none());
         own.live.retain(|slot| merged.get(slot).is_some());
         if is_outdated {
             self.compact(own, Home::Finished)?;
@@ -355,6 +364,12 @@ impl Place {
             }
         }
     }
+}
+
+/// A place whose task has begun to set its files aside, and was stopped before it could finish.
+fn being_set_aside(dir: &Path) -> Place {
+    let warning = format!("the positions in {} are being set aside, and are not used", dir.display());
+    Place { warnings: vec![warning], ..Place::default() }
 }
 
 fn line_of(entry: &Entry, home: Home, stamp: &Stamp) -> Line {

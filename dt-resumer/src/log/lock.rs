@@ -21,8 +21,7 @@ impl DirLock {
                 .caused_by(error)
                 .hint("choose a [runtime] log_dir that this user may write, on a file system that has locks")
         };
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(cannot)?;
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(cannot)?;
         match file.try_lock() {
             Ok(()) => Ok(DirLock { _file: file }),
             Err(TryLockError::WouldBlock) => Err(Error::user("another task is running with this log directory")

@@ -59,12 +59,7 @@ pub struct LogOptions {
 impl LogOptions {
     /// Reads and writes in `log_dir` alone.
     pub fn new(log_dir: impl Into<PathBuf>) -> Self {
-        LogOptions {
-            log_dir: log_dir.into(),
-            resume_log_dir: None,
-            resume_config: None,
-            rotate_bytes: ROTATE_BYTES,
-        }
+        LogOptions { log_dir: log_dir.into(), resume_log_dir: None, resume_config: None, rotate_bytes: ROTATE_BYTES }
     }
 }
 
@@ -151,12 +146,25 @@ impl PositionStore for LogStore {
     }
 }
 
-/// What a store with these options would load. Takes no lock and writes nothing: for looking.
+/// What [`PositionStore::load`] of a [`LogStore`] would give, for a dry run: nothing is written, made or locked, and a
+/// running task is not disturbed. A log_dir that does not exist holds nothing.
 ///
 /// # Errors
-/// As [`PositionStore::load`] of a [`LogStore`].
+/// As for loading.
 pub async fn peek(options: LogOptions) -> Result<Loaded> {
-    off_the_runtime(move || Journal::new(Box::new(RealDisk), clock::utc(), without_itself(options)).peek()).await
+    off_the_runtime(move || reader_of(options).peek()).await
+}
+
+/// What [`LogStore::holds_positions`] would answer, for a dry run. Lines that cannot be read are no error here.
+///
+/// # Errors
+/// If a file cannot be opened.
+pub async fn peek_holds_positions(options: LogOptions) -> Result<bool> {
+    off_the_runtime(move || reader_of(options).peek_holds_positions()).await
+}
+
+fn reader_of(options: LogOptions) -> Journal {
+    Journal::new(Box::new(RealDisk), clock::utc(), without_itself(options))
 }
 
 async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

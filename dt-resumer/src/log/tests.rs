@@ -178,7 +178,9 @@ fn a_failed_save_is_undone_and_can_be_tried_again() {
         for entries in saves() {
             if let Err(error) = journal_here.record(&entries) {
                 assert_eq!(error.class(), ErrorClass::Retry);
-                let found = known(&journal(&disk.after(Loss::Process)).load().unwrap());
+                let loaded = journal(&disk.after(Loss::Process)).load().unwrap();
+                assert_eq!(loaded.warnings(), [""; 0], "step {step}: no torn line is left behind");
+                let found = known(&loaded);
                 let mut in_flight = saved.clone();
                 note(&mut in_flight, &entries);
                 assert_between(&found, &saved, &in_flight, &format!("step {step}"));
@@ -351,7 +353,8 @@ fn three_places() -> (PowerDisk, Known) {
         line("", &progress("beats_undated", 2)),
         line("", &progress("undated", 9)),
     ];
-    let old_finished = [line(early, &progress("again_here", FINISHED)), line(late, &progress("finished_there", FINISHED))];
+    let old_finished =
+        [line(early, &progress("again_here", FINISHED)), line(late, &progress("finished_there", FINISHED))];
     let config = [line(late, &progress("beats_config", 7)), line("", &progress("config_only", FINISHED))];
     disk.put(&own(POSITION_LOG), own_positions.concat().as_bytes());
     disk.put(&own(FINISHED_LOG), own_finished.concat().as_bytes());
@@ -430,7 +433,10 @@ fn finished_wins_within_one_directory_whatever_the_times_are() {
 #[test]
 fn a_line_in_the_wrong_file_counts_and_survives_rewriting() {
     let disk = PowerDisk::new();
-    disk.put(&own(POSITION_LOG), format!("{}{}", line("", &progress("a", FINISHED)), line("", &progress("b", 5))).as_bytes());
+    disk.put(
+        &own(POSITION_LOG),
+        format!("{}{}", line("", &progress("a", FINISHED)), line("", &progress("b", 5))).as_bytes(),
+    );
     disk.put(&own(FINISHED_LOG), format!("{}{}", line("", &progress("b", 3)), line("", &progress("c", 4))).as_bytes());
     for _ in 0..3 {
         let mut run = journal(&disk);

@@ -1,0 +1,170 @@
+use dt_common::ladder::{Entry, Rung};
+use dt_common::position::{KeyPart, PgCdc, RdbSnapshotFinished};
+use dt_common::schema::{Column, Key};
+
+use super::*;
+
+/// A table `d`.`t` with these columns, and the key over the ones at these places.
+fn table(columns: &[&str], key: &[usize], nullable: bool) -> TableSchema {
+    let column = |name: &&str| Column {
+        name: (*name).to_owned(),
+        data_type: "int".to_owned(),
+        nullable,
+        charset: None,
+        collation: None,
+    };
+    let key = (!key.is_empty()).then(|| Key { name: "k".to_owned(), columns: key.to_vec(), nullable });
+    TableSchema { id: TableId::new("d", "t"), columns: columns.iter().map(column).collect(), key, rows_estimate: 0 }
+}
+
+fn key(parts: &[(&str, Option<&str>)]) -> OrderKey {
+    let part = |(column, value): &(&str, Option<&str>)| KeyPart {
+        column: (*column).to_owned(),
+        value: value.map_or(KeyText::Null, |value| KeyText::Text(value.to_owned())),
+    };
+    OrderKey::new(parts.iter().map(part).collect()).unwrap()
+}
+
+fn at(parts: &[(&str, Option<&str>)], lineage: Lineage) -> Entry {
+    let position = Position::RdbSnapshot(RdbSnapshot {
+        db_type: DbType::Mysql,
+        table: TableId::new("d", "t"),
+        key: key(parts),
+        null_keys_done: true,
+        lineage,
+    });
+    Entry { rung: Rung::Current, position }
+}
+
+fn plan(entry: Entry) -> Plan {
+    Plan::for_snapshot(&Loaded::of_entries([entry]), DbType::Mysql).unwrap()
+}
+
+fn decide(stored: &[(&str, Option<&str>)], table: &TableSchema) -> Decision {
+    plan(at(stored, Lineage::default())).decide(table)
+}
+
+fn warned(decision: &Decision) -> bool {
+    matches!(decision, Decision::Beginning { why: Some(_) })
+}
+
+const BEGINNING: Decision = Decision::Beginning { why: None };
+
+#[test]
+fn a_table_goes_on_after_its_whole_key() {
+    let stored = [("a", Some("1")), ("b", Some("30"))];
+    let decision = decide(&stored, &table(&["b", "a", "c"], &[1, 0], false));
+    assert_eq!(decision, Decision::After { key: key(&stored), null_keys_done: true });
+    assert_eq!(
+        decision.log_line(&TableId::new("d", "t")).unwrap(),
+        r#"resumer, get resume value, schema: d, tb: t, col: a,b, result: Some("1,30")"#
+    );
+}
+
+#[test]
+fn a_single_column_that_begins_a_longer_key_is_honoured() {
+    let stored = [("a", Some("1"))];
+    assert_eq!(decide(&stored, &table(&["a", "b"], &[0, 1], false)), Decision::AtPrefix { key: key(&stored) });
+    assert!(warned(&decide(&stored, &table(&["b", "a"], &[0, 1], false))));
+}
+
+#[test]
+fn a_keyless_table_goes_on_after_its_first_column() {
+    let stored = [("a", Some("1"))];
+    assert_eq!(decide(&stored, &table(&["a", "b"], &[], true)), Decision::AfterFirstColumn { key: key(&stored) });
+    assert!(warned(&decide(&stored, &table(&["b", "a"], &[], true))));
+    assert!(warned(&decide(&[("a", Some("1")), ("b", Some("2"))], &table(&["a", "b"], &[], true))));
+    assert!(warned(&decide(&stored, &table(&[], &[], true))));
+}
+
+#[test]
+fn a_key_that_has_changed_starts_over_and_says_what_differs_but_no_value() {
+    let decision = decide(&[("a", Some("secret")), ("b", Some("30"))], &table(&["b", "a"], &[0, 1], false));
+    assert_eq!(
+        decision,
+        Decision::Beginning {
+            why: Some(
+                "table `d`.`t` starts from the beginning: its position was stored by the column(s) (a, b), and now its \
+                 key is (b, a)"
+                    .to_owned()
+            )
+        }
+    );
+    assert!(warned(&decide(&[("a", Some("1")), ("b", Some("2"))], &table(&["a", "b", "c"], &[0, 1, 2], false))));
+    assert!(warned(&decide(&[("x", Some("1"))], &table(&["a"], &[0], false))));
+    assert!(warned(&decide(&[("A", Some("1"))], &table(&["a"], &[0], false))));
+}
+
+#[test]
+fn a_position_within_the_null_rows_reads_them_again() {
+    assert_eq!(decide(&[("a", None)], &table(&["a"], &[0], true)), BEGINNING);
+    assert_eq!(decide(&[("a", Some("1")), ("b", None)], &table(&["a", "b"], &[0, 1], true)), BEGINNING);
+    assert_eq!(decide(&[("a", None)], &table(&["a", "b"], &[0, 1], true)), BEGINNING);
+    assert_eq!(decide(&[("a", None)], &table(&["a"], &[], true)), BEGINNING);
+    assert!(warned(&decide(&[("a", None)], &table(&["a"], &[0], false))));
+}
+
+#[test]
+fn a_table_that_nothing_is_known_of_begins() {
+    let plan = Plan::for_snapshot(&Loaded::default(), DbType::Mysql).unwrap();
+    assert!(plan.is_empty());
+    assert_eq!(plan.decide(&table(&["a"], &[0], false)), BEGINNING);
+    assert_eq!(BEGINNING.log_line(&TableId::new("d", "t")), None);
+}
+
+fn lineage(source: &str, target: &str) -> Lineage {
+    let id = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    Lineage { source: id(source), target: id(target) }
+}
+
+#[test]
+fn positions_of_other_servers_are_refused_with_both_identities_and_the_ways_out() {
+    let stored = plan(at(&[("a", Some("1"))], lineage("s1", "t1")));
+    for (here, side, then, now) in
+        [(lineage("s2", "t1"), "source", "s1", "s2"), (lineage("s1", "t2"), "target", "t1", "t2")]
+    {
+        let shown = stored.check_lineage(&here).unwrap_err().to_string();
+        assert!(shown.starts_with(&format!("the stored position is of another {side} server")), "{shown}");
+        for part in
+            [&format!("stored: {then}, actual: {now}"), "`d`.`t`", "allow_other_server=true", "resume_type=dummy"]
+        {
+            assert!(shown.contains(part), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn the_same_servers_and_servers_that_are_not_known_are_accepted() {
+    let stored = plan(at(&[("a", Some("1"))], lineage("s1", "t1")));
+    for here in [lineage("s1", "t1"), lineage("", "t1"), lineage("s1", ""), lineage("", "")] {
+        stored.check_lineage(&here).unwrap();
+    }
+    plan(at(&[("a", Some("1"))], Lineage::default())).check_lineage(&lineage("s1", "t1")).unwrap();
+}
+
+#[test]
+fn a_finished_table_of_another_server_is_refused_as_well() {
+    let position = Position::RdbSnapshotFinished(RdbSnapshotFinished {
+        db_type: DbType::Mysql,
+        table: TableId::new("d", "t"),
+        lineage: lineage("s1", ""),
+    });
+    let stored = plan(Entry { rung: Rung::Finished, position });
+    assert_eq!(stored.counts(), (1, 0));
+    assert!(stored.check_lineage(&lineage("s2", "t")).is_err());
+}
+
+#[test]
+fn positions_of_another_task_are_refused() {
+    let position = Position::PgCdc(PgCdc { lsn: "0/1".to_owned(), timestamp: String::new() });
+    let stream = Loaded::of_entries([Entry { rung: Rung::Checkpoint, position }]);
+    let shown = Plan::for_snapshot(&stream, DbType::Pg).unwrap_err().to_string();
+    assert!(shown.contains("another kind of task") && shown.contains("log_dir"), "{shown}");
+    let shown = crate::cdc::resume_point(&stream, DbType::Mysql).unwrap_err().to_string();
+    assert!(shown.contains("of a pg source, this one is mysql"), "{shown}");
+
+    let snapshot = Loaded::of_entries([at(&[("a", Some("1"))], Lineage::default())]);
+    let shown = Plan::for_snapshot(&snapshot, DbType::Pg).unwrap_err().to_string();
+    assert!(shown.contains("of a mysql source, this one is pg"), "{shown}");
+    assert_eq!(crate::cdc::resume_point(&snapshot, DbType::Mysql).unwrap(), None);
+}

@@ -19,7 +19,8 @@ fn every_tagged_line_of_the_documents_is_written_as_it_was_read() {
         lines(DOCUMENTS).into_iter().partition(|line| !line.contains(r#""type":"#));
     assert_eq!(nested.len(), 8);
     // Three bare lines of resume.config are in progress, and are written with the word that says so.
-    let bare_in_progress: Vec<&str> = tagged.extract_if(.., |line| line.starts_with(r#"{"type":"RdbSnapshot","#)).collect();
+    let bare_in_progress: Vec<&str> =
+        tagged.extract_if(.., |line| line.starts_with(r#"{"type":"RdbSnapshot","#)).collect();
     assert_eq!(bare_in_progress.len(), 3);
     for line in &tagged {
         assert_eq!(rewritten(line), *line);
@@ -95,10 +96,22 @@ fn only_a_time_is_a_stamp() {
         assert_eq!(Stamp::parse(good).expect(good).as_str(), good);
     }
     for bad in [
-        "", "2024-02-29", "2023-02-29 00:00:00", "1900-02-29 00:00:00", "2024-13-01 00:00:00", "2024-00-01 00:00:00",
-        "2024-01-00 00:00:00", "2024-01-01 24:00:00", "2024-01-01 00:60:00", "2024-01-01 00:00:60",
-        "2024-01-01T00:00:00", "2024-01-01 00:00:00.", "2024-01-01 00:00:00.x", "2024-01-01 00:00:00.1234567890",
-        "+024-01-01 00:00:00", "２024-01-01 00:00:0",
+        "",
+        "2024-02-29",
+        "2023-02-29 00:00:00",
+        "1900-02-29 00:00:00",
+        "2024-13-01 00:00:00",
+        "2024-00-01 00:00:00",
+        "2024-01-00 00:00:00",
+        "2024-01-01 24:00:00",
+        "2024-01-01 00:60:00",
+        "2024-01-01 00:00:60",
+        "2024-01-01T00:00:00",
+        "2024-01-01 00:00:00.",
+        "2024-01-01 00:00:00.x",
+        "2024-01-01 00:00:00.1234567890",
+        "+024-01-01 00:00:00",
+        "２024-01-01 00:00:0",
     ] {
         assert_eq!(Stamp::parse(bad), None, "{bad}");
     }

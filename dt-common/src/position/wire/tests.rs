@@ -64,10 +64,16 @@ fn a_key_that_is_not_one_is_an_error() {
 fn an_error_never_shows_a_value() {
     let secret = "s3cr3t";
     for json in [
-        format!(r#"{{"type":"RdbSnapshot","db_type":"mysql","schema":"a","tb":"b","order_col":"id","value":["{secret}"]}}"#),
-        format!(r#"{{"type":"RdbSnapshot","db_type":"mysql","schema":"a","tb":"b","order_col":"id","value":"{secret}","hex":["id"]}}"#),
+        format!(
+            r#"{{"type":"RdbSnapshot","db_type":"mysql","schema":"a","tb":"b","order_col":"id","value":["{secret}"]}}"#
+        ),
+        format!(
+            r#"{{"type":"RdbSnapshot","db_type":"mysql","schema":"a","tb":"b","order_col":"id","value":"{secret}","hex":["id"]}}"#
+        ),
         format!(r#"{{"type":"RdbSnapshot","db_type":"mysql","schema":"a","tb":"b","order_col":"id","value":"{secret}"#),
-        format!(r#"{{"type":"RdbSnapshot","db_type":"mysql","schema":"a","tb":"b","order_col":"id","value":{secret}}}"#),
+        format!(
+            r#"{{"type":"RdbSnapshot","db_type":"mysql","schema":"a","tb":"b","order_col":"id","value":{secret}}}"#
+        ),
         format!(r#"{{"type":"PgCdc","lsn":["{secret}"],"timestamp":""}}"#),
     ] {
         let shown = error(&json).to_string();

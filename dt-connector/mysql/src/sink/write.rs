@@ -14,6 +14,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use super::statement::{Duplicates, WritePlan};
+use crate::alive::while_alive;
 use crate::config::Address;
 use crate::connect::{self, Server, Session};
 use crate::error::{classify, code};
@@ -83,7 +84,8 @@ impl MysqlSinker {
         };
         // The connection goes back only if all went well: after an error the next try has a new one, and what was
         // not committed on the old one is rolled back with it.
-        let replaced = self.transaction(&mut conn, plan, batch).await?;
+        let (address, id) = (self.address.clone(), conn.id());
+        let replaced = while_alive(&address, id, self.transaction(&mut conn, plan, batch)).await?;
         self.replaced_rows += replaced;
         self.conn = Some(conn);
         Ok(())

@@ -15,6 +15,7 @@ use mysql_async::{Conn, Row, Value};
 use tokio::task::JoinSet;
 
 use super::plan::{From, Range, TablePlan};
+use crate::alive::while_alive;
 use crate::config::Address;
 use crate::connect::{self, Flavor, Session};
 use crate::error::classify;
@@ -151,7 +152,7 @@ impl Reader {
         loop {
             let mut sent = Sent { rows: 0, last_key: None };
             let limit = self.options.page_rows;
-            let page = self.page(task, plan, &range, limit, &mut sent).await;
+            let page = self.watched_page(task, plan, &range, limit, &mut sent).await;
             // What was sent is behind us, however the page ended.
             count += sent.rows;
             if sent.rows > 0 {
@@ -184,8 +185,7 @@ impl Reader {
         }
     }
 
-    /// Reads one page and sends it, as one block or, where it is large, as several.
-    async fn page(
+    async fn watched_page(
         &mut self,
         task: &TableTask,
         plan: &TablePlan<'_>,
@@ -193,29 +193,51 @@ impl Reader {
         limit: u64,
         sent: &mut Sent,
     ) -> Reading<()> {
-        let statement = plan.statement(range, limit)?;
+        let mut conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => connect::connect(&self.address, self.flavor, &Session::Read).await?,
+        };
+        let id = conn.id();
+        let page = self.page(&mut conn, task, plan, plan.statement(range, limit)?, range, sent);
+        while_alive(&self.address, id, page).await?;
+        // The connection is kept only if all went well.
+        self.conn = Some(conn);
+        Ok(())
+    }
+
+    /// Reads one page and sends it, as one block or, where it is large, as several.
+    async fn page(
+        &self,
+        conn: &mut Conn,
+        task: &TableTask,
+        plan: &TablePlan<'_>,
+        statement: String,
+        range: &Range,
+        sent: &mut Sent,
+    ) -> Reading<()> {
         let doing = || format!("reading {}", task.table.source.id);
-        if self.conn.is_none() {
-            self.conn = Some(connect::connect(&self.address, self.flavor, &Session::Read).await?);
-        }
-        let conn = self.conn.as_mut().expect("snapshot: just connected");
         let mut result = conn.query_iter(statement).await.map_err(|error| classify(doing(), error))?;
         let mut block = Block::new(self.options.block_bytes);
         while let Some(row) = result.next().await.map_err(|error| classify(doing(), error))? {
             block.push(&row, plan.row_cells());
             if block.is_full() {
-                let key = keyed(plan, range, &row)?;
-                sent.note(block.rows, key.as_ref());
-                self.outlet.rows(block.take(task, position(task, key, &self.options))).await?;
+                self.send(&mut block, task, keyed(plan, range, &row)?, sent).await?;
             } else {
                 block.last = Some(row);
             }
         }
         if let Some(row) = block.last.take() {
-            let key = keyed(plan, range, &row)?;
-            sent.note(block.rows, key.as_ref());
-            self.outlet.rows(block.take(task, position(task, key, &self.options))).await?;
+            self.send(&mut block, task, keyed(plan, range, &row)?, sent).await?;
         }
+        Ok(())
+    }
+
+    /// Sends the block's rows, the last of which has this key. They count as sent only once they are: what is given up
+    /// on the way is read again.
+    async fn send(&self, block: &mut Block, task: &TableTask, key: Option<OrderKey>, sent: &mut Sent) -> Reading<()> {
+        let rows = block.rows;
+        self.outlet.rows(block.take(task, position(task, key.clone(), &self.options))).await?;
+        sent.note(rows, key);
         Ok(())
     }
 
@@ -240,9 +262,9 @@ struct Sent {
 }
 
 impl Sent {
-    fn note(&mut self, rows: u64, key: Option<&OrderKey>) {
+    fn note(&mut self, rows: u64, key: Option<OrderKey>) {
         self.rows += rows;
-        self.last_key = key.cloned().or(self.last_key.take());
+        self.last_key = key.or(self.last_key.take());
     }
 }
 
@@ -300,6 +322,8 @@ impl Block {
     }
 
     fn take(&mut self, task: &TableTask, progress: Option<Position>) -> RowBlock {
+        assert!(self.rows > 0, "snapshot: a block without rows");
+        self.last = None;
         let mut text = std::mem::take(&mut self.text);
         // A small table's block would otherwise hold a large one's memory.
         if text.len() < text.capacity() / 2 {

@@ -56,8 +56,7 @@ pub(super) enum Loss {
     HalfOfTheData,
 }
 
-pub(super) const LOSSES: [Loss; 5] =
-    [Loss::Process, Loss::Everything, Loss::Data, Loss::Names, Loss::HalfOfTheData];
+pub(super) const LOSSES: [Loss; 5] = [Loss::Process, Loss::Everything, Loss::Data, Loss::Names, Loss::HalfOfTheData];
 
 impl File {
     fn bytes(&self, ops: usize, bytes_of_next: usize) -> Vec<u8> {
@@ -162,7 +161,9 @@ impl State {
         self.find(path).unwrap_or_else(|_| {
             self.files.push(File::default());
             let made = self.files.len() - 1;
-            self.change_names(|names| drop(names.insert(path.to_owned(), made)));
+            self.change_names(|names| {
+                names.insert(path.to_owned(), made);
+            });
             made
         })
     }
@@ -191,7 +192,8 @@ impl Disk for PowerDisk {
     }
 
     fn write(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        if let Ok(at) = self.state().find(path) {
+        let known = self.state().find(path);
+        if let Ok(at) = known {
             self.state().files[at].pending.push(Op::Cut(0));
         }
         self.append(path, bytes)
@@ -236,7 +238,9 @@ impl Disk for PowerDisk {
         let mut state = self.state();
         state.step().map_err(|(error, _)| error)?;
         state.find(path)?;
-        state.change_names(|names| drop(names.remove(path)));
+        state.change_names(|names| {
+            names.remove(path);
+        });
         Ok(())
     }
 

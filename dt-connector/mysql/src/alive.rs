@@ -1,0 +1,59 @@
+//! Waiting for a server's answer for as long as the server is there.
+//!
+//! A statement may rightly take an hour, so no deadline of its own can tell a slow server from a link that is dead and
+//! says nothing (pitfall 39: a half-open connection hangs unseen). While one waits, the server is asked now and then
+//! over a second connection whether the first is still there.
+
+use std::time::Duration;
+
+use dt_common::{Error, ErrorClass, Result};
+use mysql_async::prelude::Queryable;
+
+use crate::config::Address;
+use crate::error::code;
+
+/// How long an answer is simply waited for: long against any page or batch, short against a night.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits for `operation` on the connection `id`.
+///
+/// # Errors
+/// Those of the operation; or, of class reconnect, that the server cannot be reached any more or has given up the
+/// connection. The operation is then dropped unfinished.
+pub async fn while_alive<T, E: From<Error>>(
+    address: &Address,
+    id: u32,
+    operation: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    tokio::pin!(operation);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut operation => return done,
+            () = tokio::time::sleep(PATIENCE) => {}
+        }
+        tokio::select! {
+            biased;
+            done = &mut operation => return done,
+            alive = is_alive(address, id) => alive.map_err(E::from)?,
+        }
+    }
+}
+
+async fn is_alive(address: &Address, id: u32) -> Result<()> {
+    let dead = |why: &str| {
+        let message = format!("no answer from {} for {} s", address.host_port(), PATIENCE.as_secs());
+        Error::new(ErrorClass::Reconnect, message).caused_by(why)
+    };
+    let asking = async {
+        let mut conn = mysql_async::Conn::new(address.driver_options()).await?;
+        conn.query_first::<u32, _>(format!("SELECT 1 FROM information_schema.processlist WHERE id = {id}")).await
+    };
+    match tokio::time::timeout(address.connect_timeout.saturating_mul(2), asking).await {
+        Ok(Ok(Some(_))) => Ok(()),
+        Ok(Ok(None)) => Err(dead("the server has given up the connection")),
+        // It answered, if only to refuse one more connection: it is there, and there is nothing better to ask it.
+        Ok(Err(error)) if code(&error).is_some() => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(dead("and none to a new connection either")),
+    }
+}
