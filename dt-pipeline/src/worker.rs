@@ -30,6 +30,9 @@ pub(crate) struct Worker {
     pub(crate) started: Instant,
 }
 
+const BUDGET_SPENT: &str = "the target did not take the rows within [pipeline] max_retry_secs; nothing is lost: once it \
+     is back, start the task again with [resumer] resume_type=from_log";
+
 /// A batch that is in the target.
 pub(crate) struct Done {
     pub(crate) applied: Applied,
@@ -76,7 +79,8 @@ impl Worker {
                 return Err(error.with("target table", table));
             }
             let Some(pause) = backoff.failed(self.started.elapsed(), chance()) else {
-                return Err(error.with("target table", table).with("attempts", backoff.attempts() + 1));
+                let error = error.with("target table", table).with("attempts", backoff.attempts() + 1);
+                return Err(error.hint(BUDGET_SPENT));
             };
             self.observer.retrying(Retried::Apply(lane), &error, backoff.attempts(), pause);
             tokio::select! {

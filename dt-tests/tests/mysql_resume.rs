@@ -475,22 +475,28 @@ fn the_written_lines_have_the_documented_form() -> Result<()> {
     for kind in BOTH {
         let pair = servers::pair(kind)?;
         let (source, target) = pair.database("written")?;
-        ids(&source, &target, "b", 6000)?;
         for db in [&source, &target] {
             db.exec_all([
                 "CREATE TABLE a (id int)",
-                "CREATE TABLE c (x int, y varchar(9), PRIMARY KEY (x, y))",
-                "CREATE TABLE d (k binary(2) PRIMARY KEY)",
+                "CREATE TABLE b (id int PRIMARY KEY, wide varchar(1000))",
+                "CREATE TABLE c (x int, y varchar(9), wide varchar(1000), PRIMARY KEY (x, y))",
+                "CREATE TABLE d (k binary(2) PRIMARY KEY, wide varchar(1000))",
             ])?;
         }
         source.exec_all([
             "INSERT INTO a VALUES (1)".to_owned(),
-            format!("INSERT INTO c SELECT 1, CONCAT('q\"é', LPAD(i, 5, '0')) FROM {}", numbers(6000)),
-            format!("INSERT INTO d SELECT UNHEX(LPAD(HEX(i), 4, '0')) FROM {}", numbers(6000)),
+            format!("INSERT INTO b SELECT i + 1, REPEAT('x', 1000) FROM {}", numbers(6000)),
+            format!(
+                "INSERT INTO c SELECT 1, CONCAT('q\"é', LPAD(i, 5, '0')), REPEAT('x', 1000) FROM {}",
+                numbers(6000)
+            ),
+            format!("INSERT INTO d SELECT UNHEX(LPAD(HEX(i), 4, '0')), REPEAT('x', 1000) FROM {}", numbers(6000)),
         ])?;
         let task = Task::of_pair(pair, &["written"])?
             .set("extractor", "parallel_size", "4")
-            .set("extractor", "batch_size", "100")
+            .set("extractor", "batch_size", "50")
+            // What has been read before the stop is written: let it be little.
+            .set("pipeline", "buffer_memory_mb", "1")
             .set("extractor", "max_rps", "1500");
         let mut running = task.spawn()?;
         running.until("all three with a key have a position", || {

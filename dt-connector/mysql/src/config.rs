@@ -23,6 +23,10 @@ pub struct Address {
     pub connect_timeout: Duration,
 }
 
+/// The driver would otherwise refuse a row that is larger than the server's `max_allowed_packet`, which bounds what
+/// the server takes and not what it sends. This is the largest that the variable can be.
+const PACKET_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
 /// A dead link is noticed after about this long without an answer to the kernel's probes (pitfall 39).
 const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
 
@@ -103,6 +107,7 @@ impl Address {
             .prefer_socket(false)
             .tcp_keepalive(Some(TCP_KEEPALIVE))
             .tcp_nodelay(true)
+            .max_allowed_packet(Some(PACKET_BYTES_MAX))
             .stmt_cache_size(0)
             .ssl_opts(self.tls())
             .into()

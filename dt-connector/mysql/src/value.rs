@@ -84,7 +84,8 @@ impl<'a> Typed<'a> {
     pub fn select(self) -> String {
         let name = sql::name(&self.column.name);
         match self.kind {
-            Kind::Float => format!("{name}+0e0"),
+            // Times one, for plus zero would make -0 a 0.
+            Kind::Float => format!("{name}*1e0"),
             Kind::Integer
             | Kind::Decimal
             | Kind::Double
@@ -107,8 +108,15 @@ impl<'a> Typed<'a> {
         let name = sql::name(&self.column.name);
         match self.kind {
             // Rule 21: the order is that of the number, so that is what is compared.
-            Kind::Enum | Kind::Set | Kind::Bit => Some(format!("{name}+0")),
-            Kind::Text if !self.is_utf8() => Some(format!("CONVERT({name} USING utf8mb4)")),
+            Kind::Enum | Kind::Set | Kind::Bit => Some(number(&name)),
+            // Rule 19: null where a character is not in Unicode, or comes back as another one: '?', all of them.
+            Kind::Text if !self.is_utf8() => {
+                let charset = self.column.charset.as_deref().unwrap_or("utf8mb4");
+                let utf8 = format!("CONVERT({name} USING utf8mb4)");
+                Some(format!(
+                    "IF(CAST(CONVERT({utf8} USING {charset}) AS BINARY) = CAST({name} AS BINARY), {utf8}, NULL)"
+                ))
+            }
             Kind::Text
             | Kind::Integer
             | Kind::Decimal
@@ -128,8 +136,8 @@ impl<'a> Typed<'a> {
     pub fn compare(self) -> String {
         let name = sql::name(&self.column.name);
         match self.kind {
-            Kind::Enum | Kind::Set | Kind::Bit => format!("{name}+0"),
-            Kind::Float => format!("{name}+0e0"),
+            Kind::Enum | Kind::Set | Kind::Bit => number(&name),
+            Kind::Float => format!("{name}*1e0"),
             Kind::Integer
             | Kind::Decimal
             | Kind::Double
@@ -144,8 +152,25 @@ impl<'a> Typed<'a> {
         }
     }
 
-    /// The key text of a selected value.
-    pub fn key_text(self, value: &[u8]) -> KeyText {
+    /// The key text of a value, from what [`Typed::select_key`] (if there is such) and [`Typed::select`] gave; `None`
+    /// if the row could not be found again by it: it is null, or not valid in its character set.
+    pub fn key(self, key: Option<&[u8]>, value: Option<&[u8]>) -> Option<KeyText> {
+        match (key, value) {
+            (Some(key), _) => match self.key_text(key) {
+                text @ KeyText::Text(_) => Some(text),
+                KeyText::Bytes(_) | KeyText::Null => None,
+            },
+            (None, Some(bytes)) if self.takes_bytes() => Some(KeyText::Bytes(bytes.to_vec())),
+            (None, _) => None,
+        }
+    }
+
+    /// Whether a key of it may be bytes: text in a character set that has characters which Unicode has not.
+    fn takes_bytes(self) -> bool {
+        self.kind == Kind::Text && !self.is_utf8()
+    }
+
+    fn key_text(self, value: &[u8]) -> KeyText {
         match self.kind {
             Kind::Binary => KeyText::Text(sql::hex(value)),
             Kind::Integer
@@ -173,6 +198,7 @@ impl<'a> Typed<'a> {
     pub fn literal(self, value: &KeyText) -> Option<String> {
         let text = match value {
             KeyText::Text(text) => text,
+            KeyText::Bytes(bytes) if self.takes_bytes() => return Some(self.bytes_literal(bytes)),
             KeyText::Null | KeyText::Bytes(_) => return None,
         };
         match self.kind {
@@ -196,7 +222,15 @@ impl<'a> Typed<'a> {
     fn text_literal(self, text: &str) -> String {
         let charset = self.column.charset.as_deref().unwrap_or("utf8mb4");
         let utf8 = format!("_utf8mb4 {}", sql::hex_literal(text.as_bytes()));
-        let value = if charset == "utf8mb4" { utf8 } else { format!("CONVERT({utf8} USING {charset})") };
+        self.collated(if charset == "utf8mb4" { utf8 } else { format!("CONVERT({utf8} USING {charset})") })
+    }
+
+    fn bytes_literal(self, bytes: &[u8]) -> String {
+        let charset = self.column.charset.as_deref().unwrap_or("utf8mb4");
+        self.collated(format!("_{charset} {}", sql::hex_literal(bytes)))
+    }
+
+    fn collated(self, value: String) -> String {
         match &self.column.collation {
             Some(collation) => format!("{value} COLLATE {collation}"),
             None => value,
@@ -207,6 +241,11 @@ impl<'a> Typed<'a> {
     pub fn is_utf8(self) -> bool {
         matches!(self.column.charset.as_deref(), None | Some("utf8mb4" | "utf8mb3" | "utf8" | "ascii"))
     }
+}
+
+/// The number of an ENUM, SET or BIT. Not `k+0`: MySQL adds as signed doubles, which a SET of 64 members outgrows.
+fn number(name: &str) -> String {
+    format!("CAST({name} AS UNSIGNED)")
 }
 
 fn is_integer(text: &str) -> bool {
@@ -278,8 +317,8 @@ mod tests {
         let column = column("enum('z','m','a')", Some("utf8mb4"), Some("utf8mb4_bin"));
         let typed = Typed::new(&column).expect("known");
         assert_eq!(typed.select(), "`k`");
-        assert_eq!(typed.select_key().as_deref(), Some("`k`+0"));
-        assert_eq!(typed.compare(), "`k`+0");
+        assert_eq!(typed.select_key().as_deref(), Some("CAST(`k` AS UNSIGNED)"));
+        assert_eq!(typed.compare(), "CAST(`k` AS UNSIGNED)");
         assert_eq!(typed.literal(&KeyText::Text("2".into())).as_deref(), Some("2"));
     }
 
@@ -306,10 +345,28 @@ mod tests {
     }
 
     #[test]
+    fn text_that_unicode_does_not_have_is_a_key_of_bytes() {
+        let gbk = column("varchar(9)", Some("gbk"), Some("gbk_chinese_ci"));
+        let typed = Typed::new(&gbk).expect("known");
+        let select = typed.select_key().expect("a key of its own");
+        assert!(select.starts_with("IF(CAST(CONVERT(CONVERT(`k` USING utf8mb4) USING gbk) AS BINARY)"), "{select}");
+        assert_eq!(typed.key(Some(b"x"), Some(b"x")), Some(KeyText::Text("x".into())));
+        let bytes = typed.key(None, Some(b"\xa2\x5c")).expect("a key");
+        assert_eq!(bytes, KeyText::Bytes(b"\xa2\x5c".to_vec()));
+        assert_eq!(typed.literal(&bytes).as_deref(), Some("_gbk x'a25c' COLLATE gbk_chinese_ci"));
+        assert_eq!(typed.key(None, None), None);
+
+        let utf8 = column("varchar(9)", Some("utf8mb4"), None);
+        let typed = Typed::new(&utf8).expect("known");
+        assert_eq!(typed.key(Some(b"\xff"), Some(b"\xff")), None);
+        assert_eq!(typed.literal(&bytes), None);
+    }
+
+    #[test]
     fn binary_keys_travel_as_hex() {
         let column = column("binary(3)", None, None);
         let typed = Typed::new(&column).expect("known");
-        let text = typed.key_text(&[0, 0xff, b'\'']);
+        let text = typed.key(Some(&[0, 0xff, b'\'']), None).expect("a key");
         assert_eq!(text, KeyText::Text("00ff27".into()));
         assert_eq!(typed.literal(&text).as_deref(), Some("x'00ff27'"));
     }

@@ -22,10 +22,10 @@ use plan::SnapshotPlan;
 
 /// Rows that are read and not yet applied, where `buffer_memory_mb` leaves the bound to us: some batches for each of
 /// a handful of connections, and well within what the smallest machine has.
-const MEMORY_BYTES: u64 = 16 * 1024 * 1024;
+const MEMORY_BYTES: u64 = 12 * 1024 * 1024;
 
 /// Blocks are small against a batch, so that batches are cut where they should be.
-const BLOCK_BYTES: usize = 512 * 1024;
+const BLOCK_BYTES: usize = 256 * 1024;
 
 /// Runs the task to its end.
 pub async fn run(config: &TaskConfig, bars: Option<MultiProgress>, stop: watch::Receiver<bool>) -> Result<End> {
@@ -135,12 +135,17 @@ fn pipeline_options(config: &TaskConfig, parallel_tables: usize) -> PipelineOpti
     let memory_bytes = config.pipeline.buffer_memory_mb.map_or(MEMORY_BYTES, |megabytes| megabytes * 1024 * 1024);
     let megabytes = |limit: Option<u64>| limit.map(|megabytes| megabytes * 1024 * 1024);
     let retry = RetryBudget { total: config.pipeline.max_retry };
+    let apply_limit =
+        RateLimit { rows_per_sec: config.sinker.max_rps, bytes_per_sec: megabytes(config.sinker.max_mbps) };
+    let batch_bytes = dt_pipeline::options::default_batch_bytes(memory_bytes, parallel_tables, sinkers(config));
     PipelineOptions {
         order: Order::Any,
         memory_bytes,
         batch: BatchLimits {
-            rows: config.extractor.page_rows(&config.pipeline),
-            bytes: dt_pipeline::options::default_batch_bytes(memory_bytes, parallel_tables, sinkers(config)),
+            // Not the page: small pages must not make small transactions, each of which costs the target a sync.
+            // But a batch arrives all at once: no more than a limited target is to take in a second.
+            rows: config.pipeline.buffer_size.min(apply_limit.rows_per_sec.unwrap_or(u64::MAX)),
+            bytes: batch_bytes.min(apply_limit.bytes_per_sec.unwrap_or(u64::MAX)),
             age: config.pipeline.batch_sink_interval.unwrap_or(dt_pipeline::options::BATCH_AGE),
         },
         checkpoint_interval: config.pipeline.checkpoint_interval,
@@ -150,9 +155,6 @@ fn pipeline_options(config: &TaskConfig, parallel_tables: usize) -> PipelineOpti
             rows_per_sec: config.extractor.max_rps,
             bytes_per_sec: megabytes(config.extractor.max_mbps),
         },
-        apply_limit: RateLimit {
-            rows_per_sec: config.sinker.max_rps,
-            bytes_per_sec: megabytes(config.sinker.max_mbps),
-        },
+        apply_limit,
     }
 }

@@ -55,7 +55,9 @@ impl Route {
 
     /// A snapshot of one database along this route.
     pub fn task(&self, database: &str) -> Result<Task> {
-        Ok(Task::snapshot(self.source, self.target)?.databases(&[database]))
+        let task = Task::snapshot(self.source, self.target)?.databases(&[database]);
+        // Nothing here loses a connection: what keeps failing should say so soon.
+        Ok(task.set("pipeline", "max_retry_secs", "5"))
     }
 }
 

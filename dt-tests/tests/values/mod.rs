@@ -70,9 +70,16 @@ pub static TABLES: &[Values] = &[
          (2, 16777218, 1.7976931348623157e308, -0.001, -0.00001, 3.402823466e38), \
          (3, 3.402823466e38, -1.7976931348623157e308, 0, 0, 0), (4, -3.402823466e38, 2.2250738585072014e-308, 1, 1, 1), \
          (5, 1.17549435e-38, 4.9e-324, 9999999, 999999999999999, 0.1), (6, 1.4e-45, -4.9e-324, 0.1, 0.1, 1.4e-45), \
-         (7, -0e0, -0e0, -0e0, -0e0, 0), (8, 0.1, 0.1, 0.1, 0.1, 0.1), (9, 0.30000001192, 0.30000000000000004, NULL, NULL, NULL), \
+         (7, 0, 0, 0, 0, 0), (8, 0.1, 0.1, 0.1, 0.1, 0.1), (9, 0.30000001192, 0.30000000000000004, NULL, NULL, NULL), \
          (10, 1e10, 1e15, 1, 1, 1), (11, 123456.789e3, 1e16, 1, 1, 1), (12, 8388608.5, 1e22, 1, 1, 1), \
          (13, NULL, 123456789012345678, 1, 1, 1), (14, 33554432, 5e-320, 1, 1, 1)",
+    ),
+    // MariaDB keeps a 0 in its place.
+    table(
+        "negative_zeros",
+        To(Mysql),
+        "id int PRIMARY KEY, f float, d double",
+        "VALUES (1, -0e0, -0e0), (2, 0, 0)",
     ),
     table(
         "bits",
@@ -220,7 +227,7 @@ pub static TABLES: &[Values] = &[
         To(Mysql),
         "id int PRIMARY KEY, v vector(3), w vector",
         "VALUES (1, STRING_TO_VECTOR('[1,2.5,-3e-10]'), STRING_TO_VECTOR('[1]')), \
-         (2, STRING_TO_VECTOR('[0,0,0]'), STRING_TO_VECTOR('[3.4e38,1e-45,16777216]')), (3, NULL, NULL), \
+         (2, STRING_TO_VECTOR('[0,0,0]'), STRING_TO_VECTOR('[3.4e38,-1.5e-30,16777216]')), (3, NULL, NULL), \
          (4, x'0A095C0A27220D005C4E0A0A', x'5C0A0909')",
     ),
     table(
@@ -256,7 +263,7 @@ pub static TABLES: &[Values] = &[
         "wide_blobs",
         Everywhere,
         "id int PRIMARY KEY, b longblob, c longblob",
-        r"SELECT 1, REPEAT('0123456\\\n', 1000000), REPEAT('\t\0abcde', 1400000) UNION ALL SELECT 2, '', NULL UNION ALL SELECT 3, REPEAT('x', 600000), REPEAT(x'00FF', 300000)",
+        r"SELECT 1, REPEAT(CONCAT(REPEAT('0123456789', 1000), '\\\n'), 1000), REPEAT(CONCAT(REPEAT('abcde', 2000), '\t\0'), 1000) UNION ALL SELECT 2, '', NULL UNION ALL SELECT 3, REPEAT('x', 600000), REPEAT(x'00FF', 300000)",
     ),
     into(
         "id int PRIMARY KEY, t longtext, d double, f double, i bigint, n decimal(20,0), v varbinary(40), x varchar(40), dt datetime(6)",

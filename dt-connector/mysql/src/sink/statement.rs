@@ -180,9 +180,9 @@ fn reinterpreted_as<'c>(source: &'c Column, target: Option<&Column>) -> Option<&
 fn literal(column: &Column) -> Literal {
     let Some(typed) = Typed::new(column) else { return Literal::Hex { charset: None } };
     match typed.kind {
-        Kind::Integer | Kind::Decimal | Kind::Float | Kind::Double => Literal::Bare,
-        // As text: the number 0 would be the year 0, the text '0000' is.
-        Kind::Year | Kind::Temporal | Kind::Json | Kind::Special => Literal::Quoted,
+        Kind::Integer | Kind::Decimal => Literal::Bare,
+        // As text: the number -0 would be the double 0; and the number 0 would be the year 0, the text '0000' is.
+        Kind::Float | Kind::Double | Kind::Year | Kind::Temporal | Kind::Json | Kind::Special => Literal::Quoted,
         Kind::Bit | Kind::Binary | Kind::Geometry | Kind::Vector => Literal::Hex { charset: None },
         Kind::Text | Kind::Enum | Kind::Set => {
             if typed.is_utf8() {

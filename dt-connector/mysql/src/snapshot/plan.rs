@@ -4,7 +4,7 @@
 //! unique key, whatever the collation). Rows that have a null in the key come first, as a range of their own (rule
 //! 24). A table without a key is one stream.
 
-use dt_common::position::{KeyPart, KeyText, OrderKey};
+use dt_common::position::{KeyPart, OrderKey};
 use dt_common::schema::TableSchema;
 use dt_common::{Error, Result};
 use dt_connector::Start;
@@ -179,18 +179,31 @@ impl<'a> TablePlan<'a> {
             .map(|key| {
                 let typed = self.columns[key.column];
                 let column = &self.table.columns[key.column].name;
-                let value = cell(key.cell).map_or(KeyText::Null, |bytes| typed.key_text(bytes));
-                match value {
-                    KeyText::Text(_) => Ok(KeyPart { column: column.clone(), value }),
-                    KeyText::Null | KeyText::Bytes(_) => Err(Error::user(format!(
+                let value = typed.key(cell(key.cell), cell(key.column)).ok_or_else(|| {
+                    Error::user(format!(
                         "a row's key in column `{column}` cannot be used to find the row again: it is not valid in its character set"
                     ))
                     .with("table", &self.table.id)
-                    .hint("mend the row, or leave it out with [filter] where_conditions")),
-                }
+                    .hint("mend the row, or leave it out with [filter] where_conditions")
+                })?;
+                Ok(KeyPart { column: column.clone(), value })
             })
             .collect::<Result<Vec<_>>>()?;
         Ok(OrderKey::new(parts).expect("plan: the key of a table without one"))
+    }
+
+    /// The range after a row that was read in the keyed range `range`.
+    ///
+    /// # Errors
+    /// It is the row that the range begins after: the server does not compare the key as it orders it, and the table
+    /// would be read for ever.
+    pub fn onwards(&self, range: &Range, key: &OrderKey) -> Result<Range> {
+        if *range == Range::Keyed(From::After(key.clone())) {
+            return Err(Error::fatal("the rows after a key end with that key again").with("table", &self.table.id).hint(
+                "the server orders this key otherwise than it compares it; CHECK TABLE tells whether the index is sound, and [filter] ignore_tbs leaves the table out",
+            ));
+        }
+        Ok(Range::Keyed(From::After(key.clone())))
     }
 
     fn each_key_column(&self, test: &str, join: &str) -> String {
@@ -259,6 +272,7 @@ impl<'a> TablePlan<'a> {
 #[cfg(test)]
 mod tests {
     use dt_common::TableId;
+    use dt_common::position::KeyText;
     use dt_common::schema::{Column, Key};
 
     use super::*;
@@ -302,7 +316,7 @@ mod tests {
         let table = table(&[("id", "int", false), ("v", "float", true)], Some(("PRIMARY", &[0], false)));
         assert_eq!(
             statements(&table, None, &Start::Beginning),
-            ["SELECT `id`, `v`+0e0 FROM `d`.`t` FORCE INDEX (`PRIMARY`) ORDER BY `id` LIMIT 100"]
+            ["SELECT `id`, `v`*1e0 FROM `d`.`t` FORCE INDEX (`PRIMARY`) ORDER BY `id` LIMIT 100"]
         );
         assert_eq!(
             statements(
@@ -311,7 +325,7 @@ mod tests {
                 &Start::After { key: key(&[("id", "6")]), null_keys_done: false }
             ),
             [
-                "SELECT `id`, `v`+0e0 FROM `d`.`t` FORCE INDEX (`PRIMARY`) WHERE (\nv > 1 or id = 7\n) AND (`id` > 6) ORDER BY `id` LIMIT 100"
+                "SELECT `id`, `v`*1e0 FROM `d`.`t` FORCE INDEX (`PRIMARY`) WHERE (\nv > 1 or id = 7\n) AND (`id` > 6) ORDER BY `id` LIMIT 100"
             ]
         );
     }
@@ -359,12 +373,24 @@ mod tests {
         let start = Start::After { key: key(&[("e", "2")]), null_keys_done: false };
         assert_eq!(
             statements(&table, None, &start),
-            ["SELECT `e`, `e`+0 FROM `d`.`t` FORCE INDEX (`PRIMARY`) WHERE (`e`+0 > 2) ORDER BY `e` LIMIT 100"]
+            [
+                "SELECT `e`, CAST(`e` AS UNSIGNED) FROM `d`.`t` FORCE INDEX (`PRIMARY`) WHERE (CAST(`e` AS UNSIGNED) > 2) ORDER BY `e` LIMIT 100"
+            ]
         );
         let plan = TablePlan::new(&table, None).expect("a plan");
         assert_eq!(plan.row_cells(), 1);
         let cells: [&[u8]; 2] = [b"m", b"2"];
         assert_eq!(plan.key_of(|at| Some(cells[at])).expect("a key"), key(&[("e", "2")]));
+    }
+
+    #[test]
+    fn a_page_that_ends_where_it_began_is_an_error_and_no_endless_loop() {
+        let table = table(&[("id", "int", false)], Some(("PRIMARY", &[0], false)));
+        let plan = TablePlan::new(&table, None).expect("a plan");
+        let next = plan.onwards(&Range::Keyed(From::First), &key(&[("id", "1")])).expect("a range");
+        assert_eq!(next, Range::Keyed(From::After(key(&[("id", "1")]))));
+        assert!(plan.onwards(&next, &key(&[("id", "2")])).is_ok());
+        assert!(plan.onwards(&next, &key(&[("id", "1")])).is_err());
     }
 
     #[test]

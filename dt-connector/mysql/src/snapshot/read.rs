@@ -149,17 +149,18 @@ impl Reader {
     /// Reads a range to its end, over as many connections as it takes. The rows it has read.
     async fn range(&mut self, task: &TableTask, plan: &TablePlan<'_>, mut range: Range) -> Reading<u64> {
         let mut count = 0;
+        let mut block = Block::new(self.options.block_bytes);
         loop {
             let mut sent = Sent { rows: 0, last_key: None };
             let limit = self.options.page_rows;
-            let page = self.watched_page(task, plan, &range, limit, &mut sent).await;
+            let page = self.watched_page(&Slice { task, plan, range: &range }, &mut block, &mut sent).await;
             // What was sent is behind us, however the page ended.
             count += sent.rows;
             if sent.rows > 0 {
                 self.backoff.succeeded();
             }
             if let (Range::Keyed(_), Some(key)) = (&range, &sent.last_key) {
-                range = Range::Keyed(From::After(key.clone()));
+                range = plan.onwards(&range, key)?;
             }
             match page {
                 Ok(()) => {
@@ -185,20 +186,13 @@ impl Reader {
         }
     }
 
-    async fn watched_page(
-        &mut self,
-        task: &TableTask,
-        plan: &TablePlan<'_>,
-        range: &Range,
-        limit: u64,
-        sent: &mut Sent,
-    ) -> Reading<()> {
+    async fn watched_page(&mut self, slice: &Slice<'_>, block: &mut Block, sent: &mut Sent) -> Reading<()> {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => connect::connect(&self.address, self.flavor, &Session::Read).await?,
         };
         let id = conn.id();
-        let page = self.page(&mut conn, task, plan, plan.statement(range, limit)?, range, sent);
+        let page = self.page(&mut conn, slice, block, sent);
         while_alive(&self.address, id, page).await?;
         // The connection is kept only if all went well.
         self.conn = Some(conn);
@@ -206,28 +200,22 @@ impl Reader {
     }
 
     /// Reads one page and sends it, as one block or, where it is large, as several.
-    async fn page(
-        &self,
-        conn: &mut Conn,
-        task: &TableTask,
-        plan: &TablePlan<'_>,
-        statement: String,
-        range: &Range,
-        sent: &mut Sent,
-    ) -> Reading<()> {
+    async fn page(&self, conn: &mut Conn, slice: &Slice<'_>, block: &mut Block, sent: &mut Sent) -> Reading<()> {
+        let Slice { task, plan, range } = *slice;
+        let statement = plan.statement(range, self.options.page_rows)?;
         let doing = || format!("reading {}", task.table.source.id);
         let mut result = conn.query_iter(statement).await.map_err(|error| classify(doing(), error))?;
-        let mut block = Block::new(self.options.block_bytes);
+        block.clear();
         while let Some(row) = result.next().await.map_err(|error| classify(doing(), error))? {
             block.push(&row, plan.row_cells());
             if block.is_full() {
-                self.send(&mut block, task, keyed(plan, range, &row)?, sent).await?;
+                self.send(block, task, keyed(plan, range, &row)?, sent).await?;
             } else {
                 block.last = Some(row);
             }
         }
         if let Some(row) = block.last.take() {
-            self.send(&mut block, task, keyed(plan, range, &row)?, sent).await?;
+            self.send(block, task, keyed(plan, range, &row)?, sent).await?;
         }
         Ok(())
     }
@@ -253,6 +241,13 @@ impl Reader {
         tokio::time::sleep(pause).await;
         Ok(())
     }
+}
+
+/// What a page is of.
+struct Slice<'a> {
+    task: &'a TableTask,
+    plan: &'a TablePlan<'a>,
+    range: &'a Range,
 }
 
 /// What a page has sent on, whether or not it came to its end.
@@ -296,16 +291,19 @@ struct Block {
     rows: u64,
     full_bytes: usize,
     last: Option<Row>,
+    // How large the last block was: what the next one makes room for. A block counts in the memory budget by its
+    // length, so it should hold no more than that.
+    typical_bytes: usize,
 }
 
 impl Block {
     fn new(full_bytes: usize) -> Self {
-        Block { text: Vec::new(), rows: 0, full_bytes, last: None }
+        Block { text: Vec::new(), rows: 0, full_bytes, last: None, typical_bytes: 0 }
     }
 
     fn push(&mut self, row: &Row, cells: usize) {
         if self.text.capacity() == 0 {
-            self.text.reserve(self.full_bytes + self.full_bytes / 8);
+            self.text.reserve(self.typical_bytes + self.typical_bytes / 16);
         }
         for at in 0..cells {
             if at > 0 {
@@ -317,6 +315,13 @@ impl Block {
         self.rows += 1;
     }
 
+    /// Forgets rows that were not sent.
+    fn clear(&mut self) {
+        self.text.clear();
+        self.rows = 0;
+        self.last = None;
+    }
+
     fn is_full(&self) -> bool {
         self.text.len() >= self.full_bytes
     }
@@ -325,8 +330,8 @@ impl Block {
         assert!(self.rows > 0, "snapshot: a block without rows");
         self.last = None;
         let mut text = std::mem::take(&mut self.text);
-        // A small table's block would otherwise hold a large one's memory.
-        if text.len() < text.capacity() / 2 {
+        self.typical_bytes = text.len().min(self.full_bytes);
+        if text.len() < text.capacity() - text.capacity() / 8 {
             text.shrink_to_fit();
         }
         RowBlock {
