@@ -43,7 +43,7 @@ pub enum Retried {
 impl fmt::Display for Retried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Retried::Apply(lane) => write!(f, "applying a batch of {lane}"),
+            Retried::Apply(_) => f.write_str("writing a batch to the target"),
             Retried::Save => f.write_str("saving positions"),
         }
     }

@@ -296,7 +296,7 @@ fn an_end_that_stays_away_longer_than_max_retry_secs_fails_the_task_and_a_later_
 }
 
 #[test]
-fn a_task_that_starts_while_nobody_waits_for_it_ends_even_if_its_output_is_closed() -> Result<()> {
+fn a_closed_standard_output_does_not_stop_a_task() -> Result<()> {
     let pair = servers::pair(Kind::Mysql)?;
     let (source, target) = two_tables(pair, "closed_output", 500)?;
     let task = Task::of_pair(pair, &["closed_output"])?;

@@ -436,7 +436,7 @@ fn positions_are_recorded_whatever_the_log_level() -> Result<()> {
     Ok(())
 }
 
-/// Every file in the folder that holds the task's own folder, with its contents.
+/// Every file of the log_dir with its contents; none if there is no log_dir.
 fn files(task: &Task) -> Result<Vec<(String, Vec<u8>)>> {
     if !task.log_dir().exists() {
         return Ok(Vec::new());

@@ -43,6 +43,29 @@ fn values_that_both_kinds_know_survive_from_mariadb_to_mysql() -> Result<()> {
     values_survive(Route::new(Mariadb, Mysql, Writing::Statements)?, Mariadb, Mysql, "values_back")
 }
 
+/// A JSON column can hold values that its own text has no word for. They arrive as their text reads, which is all that
+/// any client of the server sees of them: a decimal as a double, a date as a string.
+#[test]
+fn what_the_text_of_json_does_not_say_arrives_as_the_text_reads() -> Result<()> {
+    for writing in [Writing::LoadData, Writing::Statements] {
+        let route = Route::new(Mysql, Mysql, writing)?;
+        let (source, target) = route.databases("values_json")?;
+        for db in [&source, &target] {
+            db.exec("CREATE TABLE t (id int PRIMARY KEY, j json)")?;
+        }
+        source.exec(
+            "INSERT INTO t VALUES (1, JSON_OBJECT('d', CAST(1.10 AS DECIMAL(5,2)), 't', CAST('2020-01-02' AS DATETIME(6))))",
+        )?;
+        route.task("values_json")?.run()?.expect_code(0)?;
+        let read =
+            |db: &Db| db.rows("SELECT j->>'$.t', j->>'$.d' + 0e0, JSON_TYPE(j->'$.d'), JSON_TYPE(j->'$.t') FROM t");
+        let cells = |cells: [&str; 4]| vec![cells.map(|cell| Some(cell.to_owned())).to_vec()];
+        assert_eq!(read(&source)?, cells(["2020-01-02 00:00:00.000000", "1.1", "DECIMAL", "DATETIME"]));
+        assert_eq!(read(&target)?, cells(["2020-01-02 00:00:00.000000", "1.1", "DOUBLE", "STRING"]), "{route}");
+    }
+    Ok(())
+}
+
 fn values_survive(route: Route, from: Kind, to: Kind, database: &str) -> Result<()> {
     let (source, target) = route.databases(database)?;
     let tables: Vec<_> = TABLES.iter().filter(|table| table.known.by(from) && table.known.by(to)).collect();

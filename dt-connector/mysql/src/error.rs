@@ -86,6 +86,12 @@ fn meaning(code: u16) -> (ErrorClass, Option<&'static str>) {
             Some("something that was there when the task started is not there now; run the task with --check"),
         ),
         1153 => (ErrorClass::User, Some("raise max_allowed_packet on that server")),
+        1452 => (
+            ErrorClass::User,
+            Some(
+                "rows come in the order of the tables' names, parents after children too: set [sinker] disable_foreign_key_checks=true",
+            ),
+        ),
         1021 | 1114 => (ErrorClass::User, Some("make room on that server's disk")),
         _ => (ErrorClass::Fatal, None),
     }
@@ -95,7 +101,7 @@ fn meaning(code: u16) -> (ErrorClass, Option<&'static str>) {
 fn without_values(code: u16, message: &str) -> String {
     let quotes_a_value = matches!(
         code,
-        1062 | 1064 | 1264 | 1265 | 1292 | 1366 | 1367 | 1411 | 1426 | 1586 | 1761 | 1762 | 3140 | 3141 | 3156
+        1062 | 1064 | 1452 | 1264 | 1265 | 1292 | 1366 | 1367 | 1411 | 1426 | 1586 | 1761 | 1762 | 3140 | 3141 | 3156
     );
     if !quotes_a_value {
         return message.to_owned();

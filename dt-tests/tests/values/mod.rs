@@ -75,12 +75,7 @@ pub static TABLES: &[Values] = &[
          (13, NULL, 123456789012345678, 1, 1, 1), (14, 33554432, 5e-320, 1, 1, 1)",
     ),
     // MariaDB keeps a 0 in its place.
-    table(
-        "negative_zeros",
-        To(Mysql),
-        "id int PRIMARY KEY, f float, d double",
-        "VALUES (1, -0e0, -0e0), (2, 0, 0)",
-    ),
+    table("negative_zeros", To(Mysql), "id int PRIMARY KEY, f float, d double", "VALUES (1, -0e0, -0e0), (2, 0, 0)"),
     table(
         "bits",
         Everywhere,

@@ -13,6 +13,8 @@ pub struct Index {
     pub columns: Vec<String>,
     /// It covers whole columns and the optimizer may use it.
     pub whole: bool,
+    /// It is kept in order. A HASH is not: its table would be sorted for each page, and by the first bytes only.
+    pub ordered: bool,
 }
 
 /// The primary key; else the unique key without nulls that is narrowest (fewest columns, numbers before text, then by
@@ -20,7 +22,7 @@ pub struct Index {
 pub fn choose(columns: &[Column], indexes: &[Index]) -> Option<Key> {
     indexes
         .iter()
-        .filter(|index| index.whole)
+        .filter(|index| index.whole && index.ordered)
         .filter_map(|index| {
             let places: Option<Vec<usize>> =
                 index.columns.iter().map(|name| columns.iter().position(|column| &column.name == name)).collect();
@@ -67,7 +69,12 @@ mod tests {
     }
 
     fn index(name: &str, columns: &[&str]) -> Index {
-        Index { name: name.into(), columns: columns.iter().map(|name| (*name).into()).collect(), whole: true }
+        Index {
+            name: name.into(),
+            columns: columns.iter().map(|name| (*name).into()).collect(),
+            whole: true,
+            ordered: true,
+        }
     }
 
     fn columns() -> Vec<Column> {
@@ -97,9 +104,10 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_expressions_and_columns_left_out_make_no_key() {
+    fn prefixes_hashes_expressions_and_columns_left_out_make_no_key() {
         let prefix = Index { whole: false, ..index("p", &["code"]) };
-        assert_eq!(chosen(&[prefix, index("gone", &["not_copied"]), index("j", &["doc"])]), None);
+        let hash = Index { ordered: false, ..index("h", &["code"]) };
+        assert_eq!(chosen(&[prefix, hash, index("gone", &["not_copied"]), index("j", &["doc"])]), None);
         assert_eq!(chosen(&[]), None);
     }
 }

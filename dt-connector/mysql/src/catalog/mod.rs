@@ -5,13 +5,13 @@ mod key;
 use std::collections::{BTreeMap, HashMap};
 
 use dt_common::schema::{Column, TableSchema};
-use dt_common::{Error, Result, TableId};
+use dt_common::{Error, ErrorClass, Result, TableId};
 use dt_connector::filter::Filter;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use crate::connect::Flavor;
-use crate::error::classify;
+use crate::error::{classify, code};
 use crate::sql;
 use crate::value;
 use key::Index;
@@ -60,6 +60,11 @@ pub async fn tables(conn: &mut Conn, flavor: Flavor, filter: &Filter) -> Result<
 
     let mut columns = columns(conn, &within).await?;
     let mut indexes = indexes(conn, flavor, &within).await?;
+    for id in passing.keys() {
+        if let Some(condition) = filter.condition(id) {
+            check_condition(conn, id, condition).await?;
+        }
+    }
     passing
         .into_iter()
         .map(|(id, rows_estimate)| {
@@ -68,6 +73,25 @@ pub async fn tables(conn: &mut Conn, flavor: Flavor, filter: &Filter) -> Result<
             schema(id, columns, &indexes, rows_estimate, filter)
         })
         .collect()
+}
+
+/// A condition that the server does not take is found here, and not when the table's turn comes.
+async fn check_condition(conn: &mut Conn, id: &TableId, condition: &str) -> Result<()> {
+    let statement = format!("SELECT 1 FROM {} WHERE (\n{condition}\n) LIMIT 0", sql::table(id));
+    match conn.query_drop(statement).await {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            let refused = matches!(code(&error), Some(1054 | 1064 | 1305 | 1630));
+            let error = classify("[filter] where_conditions: the source does not take the condition", error);
+            Err(match refused {
+                true => error
+                    .with_class(ErrorClass::Config)
+                    .hint("it is the part of a SELECT after WHERE, in the source's SQL"),
+                false => error,
+            }
+            .with("table", id))
+        }
+    }
 }
 
 /// One table's schema out of the catalog's pieces (pure).
@@ -158,21 +182,22 @@ async fn indexes(conn: &mut Conn, flavor: Flavor, within: &str) -> Result<HashMa
         Flavor::Mysql => "IF(is_visible = 'YES', 1, 0)",
         Flavor::Mariadb => "IF(ignored = 'NO', 1, 0)",
     };
-    type Listed = (String, String, String, Option<String>, Option<u64>, bool);
+    type Listed = (String, String, String, Option<String>, Option<u64>, bool, bool);
     let listed: Vec<Listed> = query(
         conn,
         format!(
-            "SELECT table_schema, table_name, index_name, column_name, sub_part, {usable} \
+            "SELECT table_schema, table_name, index_name, column_name, sub_part, {usable}, \
+             index_type <> 'HASH' \
              FROM information_schema.statistics WHERE {within} AND non_unique = 0 \
              ORDER BY table_schema, table_name, index_name, seq_in_index"
         ),
     )
     .await?;
     let mut tables: HashMap<TableId, Vec<Index>> = HashMap::new();
-    for (schema, table, name, column, prefix, usable) in listed {
+    for (schema, table, name, column, prefix, usable, ordered) in listed {
         let indexes = tables.entry(TableId::new(schema, table)).or_default();
         if indexes.last().is_none_or(|index| index.name != name) {
-            indexes.push(Index { name, columns: Vec::new(), whole: true });
+            indexes.push(Index { name, columns: Vec::new(), whole: true, ordered });
         }
         let index = indexes.last_mut().expect("catalog: an index was just pushed");
         // Rule 25: a prefix or an expression (no column name) is not a key.

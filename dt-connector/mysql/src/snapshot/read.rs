@@ -14,7 +14,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row, Value};
 use tokio::task::JoinSet;
 
-use super::plan::{From, Range, TablePlan};
+use super::plan::{Range, TablePlan};
 use crate::alive::while_alive;
 use crate::config::Address;
 use crate::connect::{self, Flavor, Session};
