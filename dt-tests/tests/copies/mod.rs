@@ -50,7 +50,7 @@ impl Route {
 
     /// A connection to each end, in an empty database of that name.
     pub fn databases(&self, name: &str) -> Result<(Db, Db)> {
-        Ok((fresh(self.source, name)?, fresh(self.target, name)?))
+        Ok((fresh(self.source, name, "+05:30")?, fresh(self.target, name, "-08:00")?))
     }
 
     /// A snapshot of one database along this route.
@@ -63,12 +63,12 @@ impl Route {
 
 /// An empty database and a connection that is in it. The session takes any value, zero dates and an id of 0 too, and
 /// the server's own time zone and SQL mode are as unhelpful as a stranger's can be.
-fn fresh(server: &Server, name: &str) -> Result<Db> {
+fn fresh(server: &Server, name: &str, time_zone: &str) -> Result<Db> {
     let db = server.db()?;
     let name = quoted(name);
     db.exec_all([
         "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION'".to_owned(),
-        format!("SET GLOBAL time_zone = '{}'", if server.port() % 2 == 0 { "+05:30" } else { "-08:00" }),
+        format!("SET GLOBAL time_zone = '{time_zone}'"),
         "SET GLOBAL sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,PAD_CHAR_TO_FULL_LENGTH'".to_owned(),
         format!("DROP DATABASE IF EXISTS {name}"),
         format!("CREATE DATABASE {name} CHARACTER SET utf8mb4"),

@@ -100,6 +100,14 @@ fn table_misfits(table: &RoutedTable, found: &Found, misfits: &mut Vec<String>) 
                     && let Some(why) = collation_misfit(source, &column.column)
                 {
                     misfits.push(format!("{place}: {why}"));
+                } else if key_columns.contains(&source.name.as_str())
+                    && let Some(what) = weaker_collation(source, &column.column)
+                {
+                    tracing::warn!(
+                        "{place}: the key tells {what} apart on the source ({}) and not on the target ({}): rows that differ in nothing else become one",
+                        source.collation.as_deref().unwrap_or_default(),
+                        column.column.collation.as_deref().unwrap_or_default()
+                    );
                 }
             }
         }
@@ -187,6 +195,22 @@ fn collation_misfit(source: &Column, target: &Column) -> Option<String> {
     })
 }
 
+/// What the source's collation tells apart in a key and the target's does not, where the values alone decide whether
+/// any two rows meet: not refused, for servers of the two families have few collations in common, but said.
+fn weaker_collation(source: &Column, target: &Column) -> Option<&'static str> {
+    let (from, to) = (source.collation.as_deref()?, target.collation.as_deref()?);
+    let tells_accents = |collation: &str| collation.ends_with("_bin") || collation.contains("_as_");
+    let keeps_spaces =
+        |collation: &str| collation.contains("_0900_") || collation.contains("nopad") || collation == "binary";
+    if tells_accents(from) && !tells_accents(to) {
+        Some("letters with and without accents")
+    } else if keeps_spaces(from) && !keeps_spaces(to) {
+        Some("texts with and without trailing spaces")
+    } else {
+        None
+    }
+}
+
 fn first_number(data_type: &str) -> u64 {
     let digits = data_type.split_once('(').map_or("", |(_, rest)| rest);
     digits.split([',', ')']).next().and_then(|digits| digits.trim().parse().ok()).unwrap_or(0)
@@ -267,6 +291,17 @@ mod tests {
         assert!(compare(&tables, &ci).expect_err("refused").to_string().contains("case-sensitive"));
         let bin = found(vec![(column("id", "varchar(9)", Some("utf8mb4_0900_as_cs")), false, false)]);
         assert!(compare(&tables, &bin).is_ok());
+    }
+
+    #[test]
+    fn keys_that_only_some_values_would_bring_together_are_warned_of() {
+        let weaker = |from: &str, to: &str| {
+            weaker_collation(&column("k", "varchar(9)", Some(from)), &column("k", "varchar(9)", Some(to)))
+        };
+        assert!(weaker("utf8mb4_0900_ai_ci", "utf8mb4_general_ci").is_some_and(|what| what.contains("spaces")));
+        assert!(weaker("utf8mb4_0900_as_ci", "utf8mb4_0900_ai_ci").is_some_and(|what| what.contains("accents")));
+        assert_eq!(weaker("utf8mb4_general_ci", "utf8mb4_0900_ai_ci"), None);
+        assert_eq!(weaker("utf8mb4_general_ci", "utf8mb4_general_ci"), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Writing.
+//! Writing: the target, compared with what is to come and prepared for it, and its sinkers.
 
 pub mod check;
 pub mod statement;
