@@ -1,5 +1,6 @@
-//! What flows: blocks of rows from an extractor, batches of them to a sinker.
+//! What flows: blocks of rows, or of changes, from an extractor, batches of them to a sinker.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,23 +19,77 @@ pub enum RowFormat {
     MysqlText,
 }
 
-/// Rows of one table that were read together.
+/// Rows, or changes of rows, that were read together.
 #[derive(Debug)]
-pub struct RowBlock {
-    /// The lane that the rows belong to. A snapshot's lane is its table (pitfall 45: never two tables in one batch).
+pub struct Block {
+    /// The lane that it belongs to. A snapshot's lane is its table (pitfall 45: never two tables in one batch).
     pub lane: LaneId,
-    /// The table and its names on the target.
-    pub table: Arc<RoutedTable>,
-    /// How `data` is to be read.
+    /// What `data` is.
+    pub contents: BlockContents,
+    /// How the rows in `data` are to be read.
     pub format: RowFormat,
-    /// The rows.
+    /// The rows' bytes.
     pub data: Bytes,
-    /// How many rows `data` holds.
+    /// How many rows there are, or how many changes.
     pub rows: u64,
-    /// Where the source stands after the block's last row: progress. `None` if the table has no key to say it by.
+    /// Where the source stands after the block: progress. `None` if there is no position to say it by.
     pub progress: Option<Position>,
     /// The last place within the block at which the source can be resumed; `None` if there is none in it.
     pub checkpoint: Option<Position>,
+}
+
+impl Block {
+    /// Whether the two may be applied in one target transaction: rows of the same table, or changes.
+    pub fn goes_with(&self, other: &Block) -> bool {
+        let alike = match (&self.contents, &other.contents) {
+            (BlockContents::Rows(table), BlockContents::Rows(other)) => Arc::ptr_eq(table, other),
+            (BlockContents::Changes(_), BlockContents::Changes(_)) => true,
+            (BlockContents::Rows(_), BlockContents::Changes(_))
+            | (BlockContents::Changes(_), BlockContents::Rows(_)) => false,
+        };
+        alike && self.lane == other.lane && self.format == other.format
+    }
+}
+
+/// What the bytes of a block are.
+#[derive(Debug)]
+pub enum BlockContents {
+    /// Rows of a table, one after the other: a snapshot.
+    Rows(Arc<RoutedTable>),
+    /// Changes in the order in which the source made them, of any tables: a stream. Without any, the block only says
+    /// how far the source has come.
+    Changes(Vec<Change>),
+}
+
+/// One row's change.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The table as it was at that moment, and its names on the target.
+    pub table: Arc<RoutedTable>,
+    /// What was done; the rows are places in the block's data.
+    pub op: Op,
+}
+
+/// What was done to a row. Each row is whole: all columns that are copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// A new row.
+    Insert {
+        /// The row.
+        after: Range<usize>,
+    },
+    /// Another row in a row's place; its key may be another as well.
+    Update {
+        /// The row that was.
+        before: Range<usize>,
+        /// The row that is.
+        after: Range<usize>,
+    },
+    /// A row that is no more.
+    Delete {
+        /// The row that was.
+        before: Range<usize>,
+    },
 }
 
 /// What an extractor sends.
@@ -48,7 +103,7 @@ pub enum Event {
         table: Arc<RoutedTable>,
     },
     /// Rows.
-    Rows(RowBlock),
+    Rows(Box<Block>),
     /// All rows of the lane have been sent. A barrier: `finished` is recorded once all of them are applied.
     LaneEnded {
         /// The lane that has ended.
@@ -58,26 +113,26 @@ pub enum Event {
     },
 }
 
-/// Rows of one lane that are applied in one target transaction.
+/// Rows of one table, or changes, of one lane that are applied in one target transaction.
 #[derive(Debug)]
 pub struct Batch {
     ticket: Ticket,
-    blocks: Vec<RowBlock>,
+    blocks: Vec<Block>,
     // The bytes that this batch holds of the pipeline's memory budget; given back when the batch is dropped.
     _memory: Vec<OwnedSemaphorePermit>,
 }
 
 impl Batch {
-    /// A batch of one or more blocks of one lane and one table.
+    /// A batch of one or more blocks of one lane that go together.
     ///
     /// # Panics
-    /// If there is no block, or the blocks are not all of the ticket's lane and of one table (pitfall 45).
-    pub fn new(ticket: Ticket, blocks: Vec<RowBlock>, memory: Vec<OwnedSemaphorePermit>) -> Self {
+    /// If there is no block, or the blocks are not all of the ticket's lane and of one table, or all changes (pitfall
+    /// 45).
+    pub fn new(ticket: Ticket, blocks: Vec<Block>, memory: Vec<OwnedSemaphorePermit>) -> Self {
         let first = blocks.first().expect("batch: no block");
+        assert_eq!(first.lane, ticket.lane(), "batch: a block of another lane");
         for block in &blocks {
-            assert_eq!(block.lane, ticket.lane(), "batch: a block of another lane");
-            assert!(Arc::ptr_eq(&block.table, &first.table), "batch: a block of another table");
-            assert_eq!(block.format, first.format, "batch: a block in another format");
+            assert!(block.goes_with(first), "batch: blocks that do not go together");
         }
         Batch { ticket, blocks, _memory: memory }
     }
@@ -87,9 +142,23 @@ impl Batch {
         self.ticket.lane()
     }
 
-    /// The table that all rows belong to.
-    pub fn table(&self) -> &Arc<RoutedTable> {
-        &self.blocks[0].table
+    /// The table that all rows belong to; `None` if the batch holds changes, which name their own.
+    pub fn table(&self) -> Option<&Arc<RoutedTable>> {
+        match &self.blocks[0].contents {
+            BlockContents::Rows(table) => Some(table),
+            BlockContents::Changes(_) => None,
+        }
+    }
+
+    /// The changes in order, each with the data that its rows are places in; none if the batch holds rows of a table.
+    pub fn changes(&self) -> impl Iterator<Item = (&Change, &Bytes)> {
+        self.blocks.iter().flat_map(|block| {
+            let changes = match &block.contents {
+                BlockContents::Rows(_) => &[][..],
+                BlockContents::Changes(changes) => changes,
+            };
+            changes.iter().map(move |change| (change, &block.data))
+        })
     }
 
     /// How the rows are written down.
@@ -102,7 +171,7 @@ impl Batch {
         self.blocks.iter().map(|block| &block.data)
     }
 
-    /// How many rows there are.
+    /// How many rows there are, or changes.
     pub fn rows(&self) -> u64 {
         self.blocks.iter().map(|block| block.rows).sum()
     }

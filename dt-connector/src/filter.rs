@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use dt_common::config::{FilterConfig, TablePattern, Token};
+use dt_common::config::{Events, FilterConfig, TablePattern, Token};
 use dt_common::{DbType, Error, Result, TableId};
 use regex::Regex;
 
@@ -20,6 +20,7 @@ pub struct Filter {
     ignore_tables: Tables,
     ignored_columns: HashMap<TableId, Vec<String>>,
     conditions: HashMap<TableId, String>,
+    events: Events,
     /// What names something exactly, in the order of the file, for [`Filter::unmatched`].
     exact: Vec<ExactEntry>,
 }
@@ -48,6 +49,7 @@ impl Filter {
             ignore_tables: Tables::new("ignore_tbs", &config.ignore_tbs)?,
             ignored_columns: config.ignore_cols.iter().map(|e| (e.table.clone(), e.columns.clone())).collect(),
             conditions: config.where_conditions.iter().map(|e| (e.table.clone(), e.condition.clone())).collect(),
+            events: config.do_events,
             exact: exact_entries(config),
         };
         match filter.exact.iter().find(|entry| is_system_schema(filter.db_type, entry.name.schema())) {
@@ -73,6 +75,11 @@ impl Filter {
         !is_system_schema(self.db_type, schema)
             && !self.ignore_schemas.hold(schema)
             && (self.do_schemas.hold(schema) || self.do_tables.may_hold_schema(schema))
+    }
+
+    /// Which kinds of changes are copied.
+    pub fn events(&self) -> Events {
+        self.events
     }
 
     /// The columns of the table that are not copied, as the user wrote them.

@@ -14,7 +14,7 @@ pub mod router;
 pub mod sink;
 pub mod source;
 
-pub use batch::{Batch, Event, RowBlock, RowFormat};
+pub use batch::{Batch, Block, BlockContents, Change, Event, Op, RowFormat};
 pub use outlet::{Outlet, Stopped};
 pub use sink::{Applying, Conflict, Failed, SinkOptions, Sinker, Target};
-pub use source::{Acknowledger, Extractor, ReadOptions, Source, Start, TableTask};
+pub use source::{Acknowledger, Extractor, ReadOptions, Source, Start, StreamOptions, TableTask};

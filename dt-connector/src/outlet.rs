@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
-use crate::batch::{Event, RowBlock};
+use crate::batch::{Block, Event};
 
 /// The pipeline takes no more events: it is draining, or it has failed. An extractor that meets this returns at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +44,7 @@ impl Outlet {
     }
 
     /// Sends a block, waiting until the memory budget has room for it.
-    pub async fn rows(&self, block: RowBlock) -> Result<(), Stopped> {
+    pub async fn rows(&self, block: Block) -> Result<(), Stopped> {
         let units = u32::try_from((block.data.len() as u64).div_ceil(UNIT_BYTES).max(1)).unwrap_or(u32::MAX);
         let mut stop = self.stop.clone();
         let memory = tokio::select! {
@@ -52,7 +52,7 @@ impl Outlet {
             _ = stop.wait_for(|stop| *stop) => return Err(Stopped),
             memory = self.budget.clone().acquire_many_owned(units.min(self.budget_bytes)) => memory.map_err(|_| Stopped)?,
         };
-        self.deliver(Delivery { event: Event::Rows(block), memory: Some(memory) })
+        self.deliver(Delivery { event: Event::Rows(Box::new(block)), memory: Some(memory) })
     }
 
     /// Sends an event that carries no rows; it takes no memory and never waits.

@@ -6,13 +6,14 @@ use async_trait::async_trait;
 use dt_common::LaneId;
 use dt_common::Result;
 use dt_common::ladder::Saved;
-use dt_common::position::{Lineage, OrderKey};
+use dt_common::position::{Lineage, OrderKey, Position};
 use dt_common::schema::{RoutedTable, TableSchema};
 
 use crate::batch::RowFormat;
 use crate::filter::Filter;
 use crate::outlet::Outlet;
 use crate::retry::RetryBudget;
+use crate::router::Router;
 
 /// A source server, connected.
 #[async_trait]
@@ -32,6 +33,10 @@ pub trait Source: Send {
 
     /// Refuses a start that it could not read from: a stored key that its column cannot hold.
     fn check_start(&self, table: &TableSchema, start: &Start) -> Result<()>;
+
+    /// An extractor of the changes from `resume` on, which is a checkpoint that was recorded (invariant 4); without one,
+    /// from where the configuration says. Everything that stands against it is found here.
+    async fn stream(&mut self, resume: Option<Position>, options: StreamOptions) -> Result<Box<dyn Extractor>>;
 
     /// An extractor of these tables, in this order.
     async fn snapshot(&mut self, tables: Vec<TableTask>, options: ReadOptions) -> Result<Box<dyn Extractor>>;
@@ -88,6 +93,27 @@ pub struct ReadOptions {
     pub parallel_tables: usize,
     /// What every position carries along.
     pub lineage: Lineage,
+    /// How long a lost connection is retried.
+    pub retry: RetryBudget,
+}
+
+/// How to follow changes.
+#[derive(Clone, Debug)]
+pub struct StreamOptions {
+    /// Which tables and events pass.
+    pub filter: Arc<Filter>,
+    /// What tables are called on the target.
+    pub router: Arc<Router>,
+    /// The format the rows are to be written in; one of [`Source::formats`].
+    pub format: RowFormat,
+    /// Bytes after which a block is sent though the source has more.
+    pub block_bytes: usize,
+    /// The task's name: what the source is to know the stream by, where the user has not chosen something else.
+    pub task_id: String,
+    /// What every position carries along.
+    pub lineage: Lineage,
+    /// Whether a position that was recorded on another server is accepted.
+    pub allow_other_server: bool,
     /// How long a lost connection is retried.
     pub retry: RetryBudget,
 }

@@ -9,7 +9,7 @@ use dt_connector_mysql::{MysqlSource, MysqlTarget};
 /// Connects to the source.
 pub async fn source(config: &ExtractorConfig) -> Result<Box<dyn Source>> {
     match config.endpoint.db_type {
-        DbType::Mysql => Ok(Box::new(MysqlSource::connect(&config.endpoint).await?)),
+        DbType::Mysql => Ok(Box::new(MysqlSource::connect(config).await?)),
         DbType::Pg | DbType::Mongo | DbType::Redis => Err(not_yet("extractor", &config.endpoint)),
     }
 }

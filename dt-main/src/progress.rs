@@ -103,6 +103,50 @@ impl Observer for Progress {
     }
 }
 
+/// Watches a stream, which has no end that a bar could run to: a line now and then.
+pub struct StreamProgress {
+    state: Mutex<Streamed>,
+}
+
+struct Streamed {
+    changes: u64,
+    since_line: Since,
+}
+
+impl StreamProgress {
+    /// Nothing seen yet.
+    pub fn new() -> Self {
+        let since_line = Since { at: Instant::now(), rows: 0 };
+        StreamProgress { state: Mutex::new(Streamed { changes: 0, since_line }) }
+    }
+}
+
+impl Observer for StreamProgress {
+    fn lane_started(&self, _lane: LaneId, _table: &RoutedTable) {}
+
+    fn rows_applied(&self, _lane: LaneId, rows: u64, _bytes: u64) {
+        let mut state = self.state.lock().expect("progress: a reporter panicked");
+        state.changes += rows;
+        let elapsed = state.since_line.at.elapsed();
+        if elapsed >= LINE_INTERVAL {
+            let rate = (state.changes - state.since_line.rows) as f64 / elapsed.as_secs_f64();
+            let changes = state.changes;
+            state.since_line = Since { at: Instant::now(), rows: changes };
+            tracing::info!("{changes} changes, {rate:.0} changes/s");
+        }
+    }
+
+    fn lane_finished(&self, _lane: LaneId, _rows: u64) {}
+
+    fn retrying(&self, what: Retried, error: &Error, attempt: u32, pause: Duration) {
+        tracing::warn!("{what} failed and is tried again in {:.1} s (attempt {attempt}): {error}", pause.as_secs_f64());
+    }
+
+    fn saved(&self, entries: &[Entry]) {
+        tracing::debug!("{} positions recorded", entries.len());
+    }
+}
+
 impl State {
     fn line(&self) -> String {
         let seconds = self.since_line.at.elapsed().as_secs_f64().max(0.001);

@@ -1,17 +1,16 @@
 //! The batcher: collects blocks of rows into batches worth a transaction.
 //!
-//! Every lane collects for itself, so a batch never holds rows of two lanes, nor of two tables or formats (pitfall
-//! 45). A batch is cut when it is full (by rows or bytes), when it is old, and when its lane ends. Age matters for
+//! Every lane collects for itself, so a batch never holds rows of two lanes, nor rows of two tables (pitfall 45);
+//! changes of any tables go together. A batch is cut when it is full (by rows or bytes), when it is old, and when its lane ends. Age matters for
 //! more than latency: rows that wait for company hold memory of the pipeline's budget, and a reader that waits for
 //! that budget would otherwise wait for ever. A block is never split: one that is larger than a batch should be goes
 //! alone.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use dt_common::LaneId;
-use dt_connector::RowBlock;
+use dt_connector::Block;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::ledger::Contents;
@@ -27,13 +26,13 @@ pub struct BatchLimits {
     pub age: Duration,
 }
 
-/// Blocks of one lane, table and format, cut off to be applied together.
+/// Blocks of one lane that go together, cut off to be applied together.
 #[derive(Debug)]
 pub struct Cut {
     /// The lane.
     pub lane: LaneId,
     /// One or more blocks, in the order they were read.
-    pub blocks: Vec<RowBlock>,
+    pub blocks: Vec<Block>,
     /// What they hold of the memory budget.
     pub memory: Vec<OwnedSemaphorePermit>,
     /// What the ledger is to remember of them.
@@ -60,7 +59,7 @@ impl Batcher {
     }
 
     /// Takes a block in at `now`, and hands out what is full: in order, none to two cuts of the block's lane.
-    pub fn push(&mut self, block: RowBlock, memory: Option<OwnedSemaphorePermit>, now: Duration) -> Vec<Cut> {
+    pub fn push(&mut self, block: Block, memory: Option<OwnedSemaphorePermit>, now: Duration) -> Vec<Cut> {
         let lane = block.lane;
         let mut full = Vec::new();
         if self.open.get(&lane).is_some_and(|open| !open.takes(&block, self.limits)) {
@@ -102,17 +101,16 @@ impl Open {
         Open { since, cut }
     }
 
-    fn takes(&self, block: &RowBlock, limits: BatchLimits) -> bool {
+    fn takes(&self, block: &Block, limits: BatchLimits) -> bool {
         let contents = &self.cut.contents;
         self.cut.blocks.last().is_none_or(|last| {
-            Arc::ptr_eq(&last.table, &block.table)
-                && last.format == block.format
+            last.goes_with(block)
                 && contents.bytes + block.data.len() as u64 <= limits.bytes
                 && contents.rows + block.rows <= limits.rows
         })
     }
 
-    fn push(&mut self, mut block: RowBlock, memory: Option<OwnedSemaphorePermit>) {
+    fn push(&mut self, mut block: Block, memory: Option<OwnedSemaphorePermit>) {
         let contents = &mut self.cut.contents;
         contents.rows += block.rows;
         contents.bytes += block.data.len() as u64;
@@ -129,6 +127,10 @@ impl Open {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use dt_connector::BlockContents;
+
     use super::*;
     use bytes::Bytes;
     use dt_common::TableId;
@@ -145,10 +147,10 @@ mod tests {
         Arc::new(RoutedTable { source, target: id, target_columns: vec![] })
     }
 
-    fn block(lane: u32, table: &Arc<RoutedTable>, rows: u64, bytes: usize) -> RowBlock {
-        RowBlock {
+    fn block(lane: u32, table: &Arc<RoutedTable>, rows: u64, bytes: usize) -> Block {
+        Block {
             lane: LaneId(lane),
-            table: table.clone(),
+            contents: BlockContents::Rows(table.clone()),
             format: RowFormat::MysqlText,
             data: Bytes::from(vec![b'x'; bytes]),
             rows,
@@ -184,7 +186,7 @@ mod tests {
         assert!(batcher.push(block(2, &second, 1, 1), None, START).is_empty());
         let cuts = batcher.push(block(1, &second, 1, 1), None, START);
         assert_eq!(sizes(&cuts), [(1, 1, 1)]);
-        assert_eq!(cuts[0].blocks[0].table.target.table, "t");
+        assert!(matches!(&cuts[0].blocks[0].contents, BlockContents::Rows(table) if table.target.table == "t"));
         assert_eq!(sizes(&batcher.cut_all()), [(1, 1, 1), (2, 1, 1)]);
     }
 
@@ -204,7 +206,7 @@ mod tests {
     #[test]
     fn the_last_positions_of_the_blocks_are_the_batchs() {
         let (mut batcher, table) = (Batcher::new(LIMITS), table("t"));
-        let with = |checkpoint| RowBlock { checkpoint, progress: Some(Position::None), ..block(1, &table, 1, 1) };
+        let with = |checkpoint| Block { checkpoint, progress: Some(Position::None), ..block(1, &table, 1, 1) };
         batcher.push(with(Some(Position::None)), None, START);
         batcher.push(with(None), None, START);
         let cut = batcher.cut(LaneId(1)).expect("two blocks wait");

@@ -233,7 +233,7 @@ impl State {
                     self.ledger.open(block.lane);
                 }
                 if self.ledger.takes_rows(block.lane) {
-                    let full = self.batcher.push(block, delivery.memory, now);
+                    let full = self.batcher.push(*block, delivery.memory, now);
                     self.enqueue(full);
                 } else {
                     self.misread("the extractor sent rows of a lane that is not open", block.lane, now, actions);

@@ -74,12 +74,15 @@ impl Worker {
                 Ok(applied) => return Ok(Done { applied, replaced_rows: self.sinker.take_replaced_rows() }),
                 Err(failed) => failed,
             };
-            let table = again.table().target.clone();
+            let error = match again.table() {
+                Some(table) => error.with("target table", &table.target),
+                None => error,
+            };
             if !error.class().is_transient() {
-                return Err(error.with("target table", table));
+                return Err(error);
             }
             let Some(pause) = backoff.failed(self.started.elapsed(), chance()) else {
-                let error = error.with("target table", table).with("attempts", backoff.attempts() + 1);
+                let error = error.with("attempts", backoff.attempts() + 1);
                 return Err(error.hint(BUDGET_SPENT));
             };
             self.observer.retrying(Retried::Apply(lane), &error, backoff.attempts(), pause);
@@ -87,7 +90,7 @@ impl Worker {
                 biased;
                 () = self.grace.over(begun) => {
                     let attempts = backoff.attempts();
-                    return Err(left_out(error.with("target table", table).with("attempts", attempts)));
+                    return Err(left_out(error.with("attempts", attempts)));
                 }
                 () = sleep(pause) => {}
             }

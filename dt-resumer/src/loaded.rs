@@ -128,11 +128,8 @@ impl Stored {
         match &self.entry.position {
             Position::RdbSnapshot(snapshot) => Some(&snapshot.lineage),
             Position::RdbSnapshotFinished(finished) => Some(&finished.lineage),
-            Position::None
-            | Position::MysqlCdc(_)
-            | Position::PgCdc(_)
-            | Position::MongoCdc(_)
-            | Position::Redis(_) => None,
+            Position::MysqlCdc(cdc) => Some(&cdc.lineage),
+            Position::None | Position::PgCdc(_) | Position::MongoCdc(_) | Position::Redis(_) => None,
         }
     }
 }

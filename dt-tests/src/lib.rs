@@ -7,6 +7,7 @@
 //! - [`task`]: a task file for dt-main, and dt-main itself: run, killed, run again.
 //! - [`proxy`]: a wire between two programs that can be cut.
 //! - [`sample`]: a database with every shape of key and the common types.
+//! - [`writer`]: the load that a source is under while its changes are followed.
 //! - [`usage`], [`deadline`], [`dice`]: what a program costs, waiting for a fact, and seeded chance.
 //!
 //! All of it is synchronous, and nothing here is part of dt: it never reads dt's own account of what it copied to
@@ -21,3 +22,4 @@ pub mod sample;
 pub mod servers;
 pub mod task;
 pub mod usage;
+pub mod writer;

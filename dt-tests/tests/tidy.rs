@@ -19,7 +19,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
     ("dt-resumer", &["dt-common"]),
     ("dt-pipeline", &["dt-connector", "dt-resumer", "dt-common"]),
     ("dt-main", &["dt-connector-mysql", "dt-connector", "dt-pipeline", "dt-resumer", "dt-common"]),
-    ("dt-tests", &["dt-common"]),
+    ("dt-tests", &["dt-connector-mysql", "dt-connector", "dt-common"]),
 ];
 
 /// Crates that know no database, and the packages that would teach them one.

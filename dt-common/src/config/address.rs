@@ -20,6 +20,31 @@ pub enum BadUrl {
     Port,
 }
 
+/// The URLs of a list of servers: each comma before another `mysql://` parts two of them. Other kinds of databases name
+/// the members of a set within one URL. Never empty; what is wrong with one of them is for [`address_of`] to say.
+pub(super) fn servers(db_type: DbType, urls: &str) -> Vec<&str> {
+    const BEGINS: &str = "mysql://";
+    let mut found = Vec::new();
+    let mut rest = urls;
+    if db_type == DbType::Mysql {
+        let is_next = |(at, _): &(usize, &str)| {
+            let behind = rest_behind(urls, *at).trim_start();
+            behind.get(..BEGINS.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(BEGINS))
+        };
+        for (at, _) in urls.match_indices(',').filter(is_next) {
+            let begun = urls.len() - rest.len();
+            found.push(urls[begun..at].trim());
+            rest = rest_behind(urls, at);
+        }
+    }
+    found.push(rest.trim());
+    found
+}
+
+fn rest_behind(urls: &str, comma: usize) -> &str {
+    &urls[comma + 1..]
+}
+
 /// The address of a server, in one form whatever the URL's: `mysql://db1:3306`, `pg://db1:5432/shop`.
 ///
 /// Holds no credentials and no options and may be shown. The path is part of it where it says what is copied
@@ -78,6 +103,16 @@ mod tests {
     fn an_address_has_no_credentials_and_no_options() {
         let address = address_of(DbType::Mysql, "mysql://root:p%40ss@DB1:3307/x?ssl-mode=disabled&a=b@c");
         assert_eq!(address.as_deref(), Ok("mysql://db1:3307"));
+    }
+
+    #[test]
+    fn a_list_of_servers_is_parted_where_another_url_begins() {
+        let one = "mysql://root:a,b@db1:3306?ssl-mode=disabled";
+        assert_eq!(servers(DbType::Mysql, one), [one]);
+        let list = format!("{one}, MySQL://db2,mysql://db3");
+        assert_eq!(servers(DbType::Mysql, &list), [one, "MySQL://db2", "mysql://db3"]);
+        assert_eq!(servers(DbType::Mongo, "mongodb://a,b:2/"), ["mongodb://a,b:2/"]);
+        assert_eq!(servers(DbType::Mysql, "mysql://a,é"), ["mysql://a,é"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::address::{BadUrl, address_of};
+use super::address::{BadUrl, address_of, servers};
 use super::keys::{Key, keys};
 use super::reader::{Choice, Reader};
 use crate::ids::DbType;
@@ -74,9 +74,20 @@ impl Endpoint {
         })
     }
 
+    /// The one server of a section that takes one.
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let (endpoint, others) = Endpoint::read_all(reader)?;
+        if !others.is_empty() {
+            reader.problem_of(&URL, "names several servers: only a change stream can fail over from one to another");
+            return None;
+        }
+        Some(endpoint)
+    }
+
+    /// The first server of a section, and the others of its list, which differ in their URLs only.
+    pub(super) fn read_all(reader: &mut Reader<'_>) -> Option<(Self, Vec<Self>)> {
         let db_type = db_type(reader);
-        let url = reader.text(&URL).map(Secret::new);
+        let urls = reader.text(&URL);
         let username = reader.text(&USERNAME).map(str::to_owned);
         let password = reader.text(&PASSWORD).map(Secret::new);
         let ssl_mode = reader.choice(
@@ -91,21 +102,28 @@ impl Endpoint {
         let ssl_ca_path = reader.text(&SSL_CA_PATH).map(PathBuf::from);
         let max_connections = reader.count(&MAX_CONNECTIONS, 1..=100_000);
         let connection_timeout = reader.seconds(&CONNECTION_TIMEOUT_SECS, 1);
-        match Endpoint::new(db_type?, url?) {
-            Ok(plain) => Some(Endpoint {
-                username,
-                password,
-                ssl_mode,
-                ssl_ca_path,
-                max_connections,
-                connection_timeout,
-                ..plain
-            }),
-            Err(bad) => {
-                reader.problem_of(&URL, &bad.to_string());
-                None
+        let db_type = db_type?;
+        let mut endpoints = Vec::new();
+        for url in servers(db_type, urls?) {
+            match Endpoint::new(db_type, Secret::new(url)) {
+                Ok(plain) => endpoints.push(Endpoint {
+                    username: username.clone(),
+                    password: password.clone(),
+                    ssl_mode,
+                    ssl_ca_path: ssl_ca_path.clone(),
+                    max_connections,
+                    connection_timeout,
+                    ..plain
+                }),
+                Err(bad) => {
+                    reader.problem_of(&URL, &bad.to_string());
+                    return None;
+                }
             }
         }
+        let mut endpoints = endpoints.into_iter();
+        let first = endpoints.next()?;
+        Some((first, endpoints.collect()))
     }
 }
 

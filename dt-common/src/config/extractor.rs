@@ -1,18 +1,20 @@
 //! `[extractor]`: what is read, from where, and how.
 
 use super::endpoint::{self, Endpoint};
-use super::keys::{Key, NOT_ON_A_SNAPSHOT, Section, keys};
+use super::keys::{Key, Section, keys};
 use super::pipeline::PipelineConfig;
-use super::reader::{Choice, Reader};
+use super::reader::{Choice, Reader, Task};
+use super::stream::{self, MysqlCdcOptions};
 use crate::ids::DbType;
 
 keys! { KEYS:
-    EXTRACT_TYPE = Key::required("extract_type", "`snapshot` copies what is there. Known and not available yet: \
-        `cdc`, `struct`, `check_log`, `snapshot_and_cdc`.");
-    BATCH_SIZE = Key::derived("batch_size", "`[pipeline] buffer_size` / `parallel_size`", "Rows of a page.");
-    PARALLEL_SIZE = Key::value("parallel_size", "1", "Tables that are read at the same time.");
+    EXTRACT_TYPE = Key::required("extract_type", "`snapshot` copies what is there, `cdc` follows what \
+        changes (`db_type=mysql` only). Known and not available yet: `struct`, `check_log`, `snapshot_and_cdc`.");
+    BATCH_SIZE = Key::derived("batch_size", "`[pipeline] buffer_size` / `parallel_size`", "Rows of a \
+        page.").on_snapshots();
+    PARALLEL_SIZE = Key::value("parallel_size", "1", "Tables that are read at the same time.").on_snapshots();
     PARALLEL_TYPE = Key::value("parallel_type", "table", "What is read in parallel: `table`. Known and not available \
-        yet: `chunk`.");
+        yet: `chunk`.").on_snapshots();
     PARTITION_COLS = Key::unset("partition_cols", "Columns by which tables are cut into chunks.").not_yet();
     MAX_RPS = Key::value("max_rps", "0", "Rows read per second, at most; 0 is no limit.");
     MAX_MBPS = Key::value("max_mbps", "0", "Megabytes read per second, at most; 0 is no limit.");
@@ -31,43 +33,20 @@ keys! { REDIS_KEYS:
     FILE_PATH = Key::unset("file_path", "An RDB file to read.").only(DbType::Redis);
 }
 
-keys! { CDC_KEYS:
-    HEARTBEAT_INTERVAL_SECS = Key::unset("heartbeat_interval_secs", "How often a heartbeat row is \
-        written.").idle(NOT_ON_A_SNAPSHOT);
-    HEARTBEAT_TB = Key::unset("heartbeat_tb", "The table of the heartbeat row.").idle(NOT_ON_A_SNAPSHOT);
-    KEEPALIVE_INTERVAL_SECS = Key::unset("keepalive_interval_secs", "How often the source is told that we are \
-        alive.").idle(NOT_ON_A_SNAPSHOT);
-    START_TIME_UTC = Key::unset("start_time_utc", "Where in time a change stream begins.").idle(NOT_ON_A_SNAPSHOT);
-    END_TIME_UTC = Key::unset("end_time_utc", "Where in time a change stream ends.").idle(NOT_ON_A_SNAPSHOT);
-    BINLOG_FILENAME = Key::unset("binlog_filename", "MySQL: the binlog file a change stream begins \
-        in.").idle(NOT_ON_A_SNAPSHOT);
-    BINLOG_POSITION = Key::unset("binlog_position", "MySQL: the place in that file.").idle(NOT_ON_A_SNAPSHOT);
-    SERVER_ID = Key::unset("server_id", "MySQL: the id that a change stream replicates under.").idle(NOT_ON_A_SNAPSHOT);
-    GTID_ENABLED = Key::unset("gtid_enabled", "MySQL: whether a change stream follows GTIDs.").idle(NOT_ON_A_SNAPSHOT);
-    GTID_SET = Key::unset("gtid_set", "MySQL: the GTIDs that are done.").idle(NOT_ON_A_SNAPSHOT);
-    BINLOG_HEARTBEAT_INTERVAL_SECS = Key::unset("binlog_heartbeat_interval_secs", "MySQL: how often an idle server \
-        sends a sign of life.").idle(NOT_ON_A_SNAPSHOT);
-    BINLOG_TIMEOUT_SECS = Key::unset("binlog_timeout_secs", "MySQL: how long a silent connection is believed \
-        alive.").idle(NOT_ON_A_SNAPSHOT);
-    SLOT_NAME = Key::unset("slot_name", "PostgreSQL: the replication slot.").idle(NOT_ON_A_SNAPSHOT);
-    PUB_NAME = Key::unset("pub_name", "PostgreSQL: the publication.").idle(NOT_ON_A_SNAPSHOT);
-    START_LSN = Key::unset("start_lsn", "PostgreSQL: where a change stream begins.").idle(NOT_ON_A_SNAPSHOT);
-    RECREATE_SLOT_IF_EXISTS = Key::unset("recreate_slot_if_exists", "PostgreSQL: whether the slot is made \
-        anew.").idle(NOT_ON_A_SNAPSHOT);
-    DDL_META_TB = Key::unset("ddl_meta_tb", "PostgreSQL: the table that DDL is captured in.").idle(NOT_ON_A_SNAPSHOT);
-    SOURCE = Key::unset("source", "MongoDB: `change_stream` or `op_log`.").idle(NOT_ON_A_SNAPSHOT);
-    RESUME_TOKEN = Key::unset("resume_token", "MongoDB: where a change stream begins.").idle(NOT_ON_A_SNAPSHOT);
-    START_TIMESTAMP = Key::unset("start_timestamp", "MongoDB: where in the oplog a change stream \
-        begins.").idle(NOT_ON_A_SNAPSHOT);
-    REPL_PORT = Key::unset("repl_port", "Redis: the port that is announced to the source.").idle(NOT_ON_A_SNAPSHOT);
-    REPL_ID = Key::unset("repl_id", "Redis: the replication to follow.").idle(NOT_ON_A_SNAPSHOT);
-    REPL_OFFSET = Key::unset("repl_offset", "Redis: the place in it.").idle(NOT_ON_A_SNAPSHOT);
-    NOW_DB_ID = Key::unset("now_db_id", "Redis: the database at that place.").idle(NOT_ON_A_SNAPSHOT);
-    HEARTBEAT_KEY = Key::unset("heartbeat_key", "Redis: the key of the heartbeat.").idle(NOT_ON_A_SNAPSHOT);
-}
-
-pub(super) const SECTION: Section =
-    Section { name: "extractor", groups: &[endpoint::KEYS, KEYS, MONGO_KEYS, REDIS_KEYS, CDC_KEYS] };
+pub(super) const SECTION: Section = Section {
+    name: "extractor",
+    groups: &[
+        endpoint::KEYS,
+        KEYS,
+        MONGO_KEYS,
+        REDIS_KEYS,
+        stream::KEYS,
+        stream::MYSQL_KEYS,
+        stream::PG_KEYS,
+        stream::MONGO_KEYS,
+        stream::REDIS_KEYS,
+    ],
+};
 
 /// What is read, from where, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,10 +70,18 @@ pub struct ExtractorConfig {
 }
 
 /// What is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExtractType {
     /// What is there.
     Snapshot,
+    /// What changes in MySQL or MariaDB.
+    MysqlCdc(Box<MysqlCdcOptions>),
+}
+
+#[derive(Clone, Copy)]
+enum ExtractWord {
+    Snapshot,
+    Cdc,
 }
 
 /// What is read in parallel.
@@ -121,12 +108,15 @@ impl ExtractorConfig {
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let endpoint = Endpoint::read(reader);
-        let extract_type = reader.choice(
+        let endpoints = match reader.task() {
+            Task::Snapshot => Endpoint::read(reader).map(|endpoint| (endpoint, Vec::new())),
+            Task::Stream => Endpoint::read_all(reader),
+        };
+        let word = reader.choice(
             &EXTRACT_TYPE,
             &[
-                ("snapshot", Choice::Is(ExtractType::Snapshot)),
-                ("cdc", Choice::NotYet),
+                ("snapshot", Choice::Is(ExtractWord::Snapshot)),
+                ("cdc", Choice::Is(ExtractWord::Cdc)),
                 ("struct", Choice::NotYet),
                 ("check_log", Choice::NotYet),
                 ("snapshot_and_cdc", Choice::NotYet),
@@ -139,16 +129,33 @@ impl ExtractorConfig {
             .expect("config: parallel_type has a default");
         let max_rps = reader.limit(&MAX_RPS);
         let max_mbps = reader.limit(&MAX_MBPS);
-        let endpoint = endpoint?;
-        reader.refuse_keys_of_others(endpoint.db_type);
-        let mongo = match endpoint.db_type {
+        let (endpoint, others) = endpoints?;
+        let db_type = endpoint.db_type;
+        let extract_type = match word? {
+            ExtractWord::Snapshot => {
+                reader.sort_out_keys_of_others(db_type, Task::Snapshot);
+                ExtractType::Snapshot
+            }
+            ExtractWord::Cdc => match db_type {
+                DbType::Mysql => {
+                    reader.sort_out_keys_of_others(db_type, Task::Stream);
+                    ExtractType::MysqlCdc(Box::new(MysqlCdcOptions::read(reader, others)))
+                }
+                DbType::Pg | DbType::Mongo | DbType::Redis => {
+                    let what =
+                        format!("`extract_type=cdc` of [extractor] is not available yet for `db_type={db_type}`");
+                    reader.problem(&EXTRACT_TYPE, what);
+                    return None;
+                }
+            },
+        };
+        let mongo = match db_type {
             DbType::Mongo => Some(MongoOptions {
                 app_name: reader.text(&APP_NAME).expect("config: app_name has a default").to_owned(),
                 is_direct_connection: reader.flag(&IS_DIRECT_CONNECTION),
             }),
             DbType::Mysql | DbType::Pg | DbType::Redis => None,
         };
-        let extract_type = extract_type?;
         Some(ExtractorConfig {
             endpoint,
             extract_type,

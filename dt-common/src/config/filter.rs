@@ -1,8 +1,8 @@
 //! `[filter]`: what is copied, as data. Matching is the connectors' (`dt_connector::filter`).
 
 use super::json::{Object, objects, refuse_repetition};
-use super::keys::{Key, NOT_ON_A_SNAPSHOT, Section, keys};
-use super::reader::Reader;
+use super::keys::{Key, Section, keys};
+use super::reader::{Reader, Task};
 use super::tokens::{ListError, TablePattern, Token, quote_of, schemas, tables};
 use crate::ids::{DbType, TableId};
 
@@ -15,13 +15,16 @@ keys! { KEYS:
     IGNORE_COLS = Key::unset("ignore_cols", "Columns that are not copied: \
         `json:[{\"db\":\"a\",\"tb\":\"b\",\"ignore_cols\":[\"c\"]}]`, exact names.");
     WHERE_CONDITIONS = Key::unset("where_conditions", "Conditions on the rows that are copied, in the source's SQL: \
-        `json:[{\"db\":\"a\",\"tb\":\"b\",\"condition\":\"f_0 > 1\"}]`, exact names. Put in parentheses.");
+        `json:[{\"db\":\"a\",\"tb\":\"b\",\"condition\":\"f_0 > 1\"}]`, exact names. Put in parentheses. A change \
+        stream refuses them.");
     DO_EVENTS = Key::value("do_events", "*", "Kinds of changes: `insert`, `update`, `delete`, separated by `,`; `*` \
         is all. A snapshot needs `insert`.");
-    DO_DDLS = Key::unset("do_ddls", "Kinds of DDL that a change stream applies.").idle(NOT_ON_A_SNAPSHOT);
-    DO_DCLS = Key::unset("do_dcls", "Kinds of DCL that a change stream applies.").idle(NOT_ON_A_SNAPSHOT);
-    DO_STRUCTURES = Key::unset("do_structures", "Kinds of objects that a structure task creates.").idle("a snapshot \
-        copies rows, not structures");
+    DO_DDLS = Key::unset("do_ddls", "Kinds of DDL that a change stream applies. None are applied yet: anything but \
+        `none` is refused.").on_streams();
+    DO_DCLS = Key::unset("do_dcls", "Kinds of DCL that a change stream applies. None are applied yet: anything but \
+        `none` is refused.").on_streams();
+    DO_STRUCTURES = Key::unset("do_structures", "Kinds of objects that a structure task creates.").idle("rows are \
+        copied, not structures");
 }
 
 pub(super) const SECTION: Section = Section { name: "filter", groups: &[KEYS] };
@@ -112,6 +115,12 @@ impl FilterConfig {
                 "[filter] lets nothing pass: set `do_dbs` or `do_tbs` (`do_dbs=*` copies everything)".to_owned(),
             );
         }
+        let task = reader.task();
+        reader.sort_out_keys_of_others(db_type, task);
+        match task {
+            Task::Snapshot => {}
+            Task::Stream => refuse_what_streams_cannot(reader),
+        }
         FilterConfig {
             db_type,
             do_dbs: list(reader, &DO_DBS, |text| schemas(text, &quotes)),
@@ -122,6 +131,20 @@ impl FilterConfig {
             where_conditions: json(reader, &WHERE_CONDITIONS, condition, |entry| &entry.table),
             do_events: events(reader),
         }
+    }
+}
+
+fn refuse_what_streams_cannot(reader: &mut Reader<'_>) {
+    for (key, what) in [(&DO_DDLS, "DDL"), (&DO_DCLS, "DCL")] {
+        if reader.text(key).is_some_and(|kinds| !kinds.eq_ignore_ascii_case("none")) {
+            reader.problem_of(key, &format!("is not available yet: {what} is not replicated; take it out"));
+        }
+    }
+    if reader.given(&WHERE_CONDITIONS).is_some() {
+        reader.problem_of(
+            &WHERE_CONDITIONS,
+            "is for a snapshot only: a change stream has no server that could tell which changed rows meet it",
+        );
     }
 }
 
@@ -192,7 +215,7 @@ fn events(reader: &mut Reader<'_>) -> Events {
             }
         }
     }
-    if !events.insert {
+    if !events.insert && reader.task() == Task::Snapshot {
         reader.problem_of(&DO_EVENTS, "lacks `insert`: a snapshot would copy nothing");
     }
     events

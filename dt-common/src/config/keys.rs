@@ -54,6 +54,11 @@ pub enum Standing {
     Works,
     /// It works, for this kind of source only; with another one it is refused.
     Only(DbType),
+    /// It works on a change stream, of this kind of source or of any; on a snapshot a note says that it has no effect,
+    /// and on a stream of another kind of source it is refused.
+    OnStreams(Option<DbType>),
+    /// It works on a snapshot; on a change stream a note says that it has no effect.
+    OnSnapshots,
     /// An old name: it works, and a note names the new one.
     Old {
         /// The section of the new key.
@@ -102,6 +107,21 @@ impl Key {
         Key { standing: Standing::Only(db_type), ..self }
     }
 
+    /// The same key for change streams.
+    pub(super) const fn on_streams(self) -> Self {
+        Key { standing: Standing::OnStreams(None), ..self }
+    }
+
+    /// The same key for change streams of one kind of source.
+    pub(super) const fn on_streams_of(self, db_type: DbType) -> Self {
+        Key { standing: Standing::OnStreams(Some(db_type)), ..self }
+    }
+
+    /// The same key for snapshots.
+    pub(super) const fn on_snapshots(self) -> Self {
+        Key { standing: Standing::OnSnapshots, ..self }
+    }
+
     /// The same key without an effect, and why.
     pub(super) const fn idle(self, why: &'static str) -> Self {
         Key { standing: Standing::Idle(why), ..self }
@@ -126,6 +146,9 @@ impl Key {
         let standing = match self.standing {
             Standing::Works => String::new(),
             Standing::Only(db_type) => format!("With `db_type={db_type}` only."),
+            Standing::OnStreams(Some(db_type)) => format!("With `extract_type=cdc` and `db_type={db_type}` only."),
+            Standing::OnStreams(None) => "With `extract_type=cdc` only.".to_owned(),
+            Standing::OnSnapshots => "With `extract_type=snapshot` only.".to_owned(),
             Standing::Old { section, key } => format!("Old name of `[{section}] {key}`; works, with a note."),
             Standing::Idle(why) => format!("No effect: {why}."),
             Standing::NotYet => "Not available yet: refused.".to_owned(),
@@ -133,9 +156,6 @@ impl Key {
         [self.sentence, &standing].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
     }
 }
-
-/// Why keys of a change stream do nothing here.
-pub(super) const NOT_ON_A_SNAPSHOT: &str = "a snapshot does not use it";
 
 /// Defines keys as constants, and the list of all of them.
 macro_rules! keys {

@@ -14,6 +14,7 @@ mod identity;
 mod ini;
 mod json;
 pub mod keys;
+mod moment;
 mod pipeline;
 mod problem;
 mod reader;
@@ -22,6 +23,7 @@ mod resumer;
 mod router;
 mod runtime;
 mod sinker;
+mod stream;
 #[cfg(test)]
 mod tests;
 pub mod tokens;
@@ -36,6 +38,7 @@ pub use resumer::{ResumeKind, ResumerConfig};
 pub use router::{ColumnMap, RouterConfig};
 pub use runtime::{GlobalConfig, LogLevel, RuntimeConfig};
 pub use sinker::{ConflictPolicy, SinkTarget, SinkerConfig, TransactionIsolation};
+pub use stream::{CdcStart, Heartbeat, MysqlCdcOptions};
 pub use tokens::{TablePattern, Token};
 
 use crate::ids::DbType;

@@ -18,6 +18,25 @@ pub(super) enum Choice<T> {
     NotYet,
 }
 
+/// What a task does, as far as it decides which keys it uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    /// It copies what is there.
+    Snapshot,
+    /// It follows changes.
+    Stream,
+}
+
+impl Task {
+    /// As the file says, in a word that need not be a known one: every task but a stream is taken for a snapshot.
+    pub(super) fn of(ini: &Ini) -> Self {
+        match ini.find("extractor", "extract_type") {
+            Some(entry) if entry.value.eq_ignore_ascii_case("cdc") => Task::Stream,
+            Some(_) | None => Task::Snapshot,
+        }
+    }
+}
+
 /// A time that a number of seconds may name: up to a year, far from any overflow of a clock.
 const SECS_MAX: u64 = 366 * 24 * 3600;
 
@@ -29,6 +48,11 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// What the task does.
+    pub(super) fn task(&self) -> Task {
+        Task::of(self.ini)
+    }
+
     pub(super) fn new(section: &'static Section, ini: &'a Ini, findings: &'a mut Findings) -> Self {
         Reader { section, ini, findings }
     }
@@ -127,15 +151,36 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reports keys of other kinds of source.
-    pub(super) fn refuse_keys_of_others(&mut self, db_type: DbType) {
+    /// Reports keys of other kinds of source, and notes those that a task of this kind does not use.
+    pub(super) fn sort_out_keys_of_others(&mut self, db_type: DbType, task: Task) {
         for key in self.section.keys() {
-            let Standing::Only(only) = key.standing else { continue };
-            if only != db_type && self.given(key).is_some() {
-                let section = self.section.name;
-                self.problem(key, format!("`{}` of [{section}] is for `db_type={only}` only", key.name));
+            if self.given(key).is_none() {
+                continue;
+            }
+            match (key.standing, task) {
+                (Standing::Only(only) | Standing::OnStreams(Some(only)), Task::Stream)
+                | (Standing::Only(only), Task::Snapshot)
+                    if only != db_type =>
+                {
+                    self.problem_of(key, &format!("is for `db_type={only}` only"));
+                }
+                (Standing::OnStreams(_), Task::Snapshot) => {
+                    self.without_effect(key, "a snapshot does not use it");
+                }
+                (Standing::OnSnapshots, Task::Stream) => {
+                    self.without_effect(key, "a change stream does not use it");
+                }
+                (Standing::Only(_) | Standing::Works | Standing::Old { .. }, Task::Snapshot | Task::Stream)
+                | (Standing::Idle(_) | Standing::NotYet, Task::Snapshot | Task::Stream)
+                | (Standing::OnStreams(_), Task::Stream)
+                | (Standing::OnSnapshots, Task::Snapshot) => {}
             }
         }
+    }
+
+    fn without_effect(&mut self, key: &Key, why: &str) {
+        let section = self.section.name;
+        self.note(key, format!("`{}` of [{section}] has no effect: {why}", key.name));
     }
 
     /// Reports that a value is not what the key takes.

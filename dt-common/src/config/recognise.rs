@@ -36,7 +36,9 @@ fn section(name: &str) -> Option<&'static Section> {
 
 fn is_available(entry: &Entry, key: &Key, findings: &mut Findings) -> bool {
     match key.standing {
-        Standing::Works | Standing::Only(_) | Standing::Old { .. } => true,
+        Standing::Works | Standing::Only(_) | Standing::OnStreams(_) | Standing::OnSnapshots | Standing::Old { .. } => {
+            true
+        }
         Standing::Idle(why) => {
             if !entry.value.is_empty() {
                 findings.note(entry.line, format!("`{}` of [{}] has no effect: {why}", entry.key, entry.section));

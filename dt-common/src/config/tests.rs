@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod streams;
+
 use super::*;
 use crate::ids::TableId;
 use crate::secret::Secret;
@@ -208,7 +210,7 @@ fn all_problems_are_reported_together_in_the_order_of_lines() {
 stray=1
 [extractor]
 db_type=mysq
-extract_type=cdc
+extract_type=struct
 parallel_size=0
 [filter]
 ingore_tbs=a.b
@@ -221,7 +223,7 @@ url=mysql://root:hunter2@h
         [
             "line 1: `stray` is in no section: a `[section]` line must come first",
             "line 3: `db_type` of [extractor] must be one of `mysql`, `pg`, `mongo`, `redis`, not `mysq`",
-            "line 4: `extract_type=cdc` of [extractor] is not available yet",
+            "line 4: `extract_type=struct` of [extractor] is not available yet",
             "line 5: `parallel_size` of [extractor] must be a whole number from 1 to 10000, not `0`",
             "line 7: `ingore_tbs` is not a key of [filter]; did you mean `ignore_tbs`?",
             "line 8: `log_dir` is not a key of [filter]; it belongs in [runtime] or [resumer]",
@@ -270,7 +272,7 @@ fn what_does_not_exist_yet_is_refused_by_name() {
     for (lines, message) in cases {
         assert_eq!(problems_with(lines), [message]);
     }
-    for word in ["cdc", "struct", "check_log", "snapshot_and_cdc"] {
+    for word in ["struct", "check_log", "snapshot_and_cdc"] {
         let found = problems(&MINIMAL.replace("extract_type=snapshot", &format!("extract_type={word}")));
         assert_eq!(found, [format!("line 3: `extract_type={word}` of [extractor] is not available yet")]);
     }
@@ -371,9 +373,6 @@ fn the_documents_ways_that_are_not_there_yet_are_refused_by_name_and_for_nothing
     assert_eq!(problems_with(target), ["line 17: `resume_type=from_target` of [resumer] is not available yet"]);
     let db = "[resumer]\nresume_type=from_db\nurl=mysql://xxx:xxx@127.0.0.1:3306\ndb_type=mysql\nmax_connections=1\n";
     assert_eq!(problems_with(db), ["line 14: `resume_type=from_db` of [resumer] is not available yet"]);
-    let cdc = MINIMAL
-        .replace("extract_type=snapshot", "extract_type=cdc\nbinlog_position=73351\nbinlog_filename=mysql-bin.000004");
-    assert_eq!(problems(&cdc), ["line 3: `extract_type=cdc` of [extractor] is not available yet"]);
 }
 
 #[test]

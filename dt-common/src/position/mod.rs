@@ -122,6 +122,8 @@ pub struct MysqlCdc {
     pub gtid_set: String,
     /// The event's time, for lag metrics only.
     pub timestamp: String,
+    /// Between which servers.
+    pub lineage: Lineage,
 }
 
 /// A place in a write-ahead log.

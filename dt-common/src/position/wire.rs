@@ -103,6 +103,7 @@ fn read(kind: &str, fields: &Map<String, Value>) -> Result<Position, WireError> 
                 // Absent in the nested form.
                 gtid_set: fields.optional_text("gtid_set")?.unwrap_or_default(),
                 timestamp: fields.text("timestamp")?,
+                lineage: fields.lineage()?,
             })
         }
         "PgCdc" => {
@@ -284,6 +285,8 @@ enum Written<'a> {
         next_event_position: u64,
         gtid_set: &'a str,
         timestamp: &'a str,
+        #[serde(flatten)]
+        lineage: WrittenLineage<'a>,
     },
     PgCdc {
         lsn: &'a str,
@@ -346,15 +349,14 @@ impl<'a> From<&'a Position> for Written<'a> {
                 tb: &finished.table.table,
                 lineage: WrittenLineage::from(&finished.lineage),
             },
-            Position::MysqlCdc(MysqlCdc { server_id, binlog_filename, next_event_position, gtid_set, timestamp }) => {
-                Written::MysqlCdc {
-                    server_id,
-                    binlog_filename,
-                    next_event_position: *next_event_position,
-                    gtid_set,
-                    timestamp,
-                }
-            }
+            Position::MysqlCdc(cdc) => Written::MysqlCdc {
+                server_id: &cdc.server_id,
+                binlog_filename: &cdc.binlog_filename,
+                next_event_position: cdc.next_event_position,
+                gtid_set: &cdc.gtid_set,
+                timestamp: &cdc.timestamp,
+                lineage: WrittenLineage::from(&cdc.lineage),
+            },
             Position::PgCdc(PgCdc { lsn, timestamp }) => Written::PgCdc { lsn, timestamp },
             Position::MongoCdc(MongoCdc { resume_token, operation_time, timestamp }) => {
                 Written::MongoCdc { resume_token, operation_time: *operation_time, timestamp }

@@ -119,7 +119,7 @@ async fn log_in(address: &Address) -> Result<Conn> {
 /// Connects for the first time and asks the server what it is. At this point nothing is retried: an address that does
 /// not answer is for the user to see at once.
 pub async fn discover(address: &Address) -> Result<(Server, Flavor)> {
-    let mut conn = log_in(address).await.map_err(|error| {
+    discover_again(address).await.map_err(|error| {
         if error.class().is_transient() {
             error
                 .with_class(dt_common::ErrorClass::User)
@@ -127,7 +127,12 @@ pub async fn discover(address: &Address) -> Result<(Server, Flavor)> {
         } else {
             error
         }
-    })?;
+    })
+}
+
+/// The same in the middle of a task: a server that does not answer is tried again.
+pub async fn discover_again(address: &Address) -> Result<(Server, Flavor)> {
+    let mut conn = log_in(address).await?;
     let doing = || format!("asking {} what it is", address.host_port());
     let (version, local_infile, packet): (String, bool, usize) = conn
         .query_first("SELECT @@version, @@local_infile, @@max_allowed_packet")

@@ -18,6 +18,7 @@
 
 pub mod alive;
 pub mod catalog;
+pub mod cdc;
 pub mod config;
 pub mod connect;
 pub mod error;

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use dt_common::config::{ResumeKind, TaskConfig};
+use dt_common::config::{ExtractType, ResumeKind, TaskConfig};
 use dt_common::{Error, Result, TableId};
 use dt_resumer::Decision;
 
@@ -17,23 +17,30 @@ const LISTED_MAX: usize = 40;
 pub async fn check(config: &TaskConfig, notes: &[String]) -> Result<Exit> {
     let mut lines: Vec<String> = notes.iter().map(|note| format!("note: {note}")).collect();
     let mut source = connectors::source(&config.extractor).await?;
-    let mut target = connectors::target(&config.sinker, super::sink_options(config)).await?;
+    let mut target = connectors::target(&config.sinker, super::options::sink_options(config)).await?;
     lines.push(format!("task:   {}", config.task_id()));
     lines.push(format!("source: {}", source.describe()));
     lines.push(format!("target: {}", target.describe()));
-    let options = super::log_options(config);
+    let options = super::options::log_options(config);
     let (loaded, would_set_aside) = match config.resumer.kind {
         ResumeKind::FromLog => (Some(dt_resumer::log::peek(options).await?), false),
         ResumeKind::Dummy => (None, dt_resumer::log::peek_holds_positions(options).await?),
     };
-    let plan = SnapshotPlan::make(config, source.as_mut(), target.as_mut(), loaded.as_ref()).await?;
-    for (id, decision) in plan.decisions.iter().take(LISTED_MAX) {
-        lines.push(format!("  {id}: {}", told(decision, rows_estimate(&plan, id))));
+    match &config.extractor.extract_type {
+        ExtractType::Snapshot => {
+            let plan = SnapshotPlan::make(config, source.as_mut(), target.as_mut(), loaded.as_ref()).await?;
+            lines.extend(snapshot_lines(&plan));
+        }
+        ExtractType::MysqlCdc(_) => {
+            let resume = super::stream::resume_point(config, target.as_ref(), loaded.as_ref())?;
+            lines.push(match &resume {
+                Some(position) => dt_resumer::cdc::resume_from(position),
+                None => "no position is stored: the stream begins where [extractor] says, or now".to_owned(),
+            });
+            // Opening asks the source whether it can be followed from there, and reads nothing yet.
+            drop(super::stream::open(config, source.as_mut(), target.as_ref(), resume).await?);
+        }
     }
-    if plan.decisions.len() > LISTED_MAX {
-        lines.push(format!("  and {} more tables", plan.decisions.len() - LISTED_MAX));
-    }
-    lines.push(format!("{} tables to copy, {} finished before", plan.tasks.len(), plan.skipped));
     if would_set_aside {
         lines.push(format!(
             "warning: {} holds positions of an earlier run, and this start would set them aside; to go on from them: [resumer] resume_type=from_log",
@@ -47,6 +54,18 @@ pub async fn check(config: &TaskConfig, notes: &[String]) -> Result<Exit> {
         .try_for_each(|line| writeln!(out, "{line}"))
         .map_err(|error| Error::fatal("the findings cannot be printed").caused_by(error))?;
     Ok(Exit::Done)
+}
+
+fn snapshot_lines(plan: &SnapshotPlan) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (id, decision) in plan.decisions.iter().take(LISTED_MAX) {
+        lines.push(format!("  {id}: {}", told(decision, rows_estimate(plan, id))));
+    }
+    if plan.decisions.len() > LISTED_MAX {
+        lines.push(format!("  and {} more tables", plan.decisions.len() - LISTED_MAX));
+    }
+    lines.push(format!("{} tables to copy, {} finished before", plan.tasks.len(), plan.skipped));
+    lines
 }
 
 fn rows_estimate(plan: &SnapshotPlan, id: &TableId) -> Option<u64> {

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dt_common::config::{ResumeKind, TaskConfig};
+use dt_common::config::TaskConfig;
 use dt_common::position::Lineage;
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, LaneId, Result, TableId};
 use dt_connector::filter::Filter;
 use dt_connector::router::{Router, merged};
 use dt_connector::{RowFormat, Source, Start, TableTask, Target};
-use dt_resumer::{Decision, Loaded, LogStore, Plan, PositionStore};
+use dt_resumer::{Decision, Loaded, Plan};
 
 /// What a snapshot will do.
 pub struct SnapshotPlan {
@@ -121,40 +121,6 @@ fn refuse_copies_onto_themselves(source: &dyn Source, target: &dyn Target, table
             Err(Error::config("source and target are the same server, and a table would be copied onto itself")
                 .with("table", &table.source.id)
                 .hint("check the two urls, or give the tables other names with [router]"))
-        }
-    }
-}
-
-/// What earlier runs have left, if the task is to go on from it.
-pub async fn load(config: &TaskConfig, store: &mut LogStore) -> Result<Option<Loaded>> {
-    match config.resumer.kind {
-        ResumeKind::Dummy => Ok(None),
-        ResumeKind::FromLog => {
-            let loaded = store.load().await?;
-            for warning in loaded.warnings() {
-                tracing::warn!("{warning}");
-            }
-            Ok(Some(loaded))
-        }
-    }
-}
-
-/// A task that starts from the beginning sets aside what an earlier run has left, so that no later one mixes the two.
-pub async fn set_earlier_run_aside(config: &TaskConfig, store: &mut LogStore) -> Result<()> {
-    match config.resumer.kind {
-        ResumeKind::FromLog => Ok(()),
-        ResumeKind::Dummy => {
-            if !store.holds_positions().await? {
-                return Ok(());
-            }
-            let names = store.set_aside().await?;
-            let names: Vec<String> = names.iter().map(|name| name.display().to_string()).collect();
-            tracing::warn!(
-                "starting from the beginning although {} holds positions of an earlier run; they are now in {}. To go on from them: set [resumer] resume_type=from_log",
-                config.runtime.log_dir.display(),
-                names.join(", ")
-            );
-            Ok(())
         }
     }
 }

@@ -12,7 +12,7 @@ use dt_common::schema::{RoutedTable, TableSchema};
 use dt_common::{DbType, Error, ErrorClass, LaneId, Result, TableId};
 use dt_connector::retry::RetryBudget;
 use dt_connector::{
-    Acknowledger, Applying, Batch, Event, Extractor, Failed, Outlet, RowBlock, RowFormat, Sinker, Stopped,
+    Acknowledger, Applying, Batch, Block, BlockContents, Event, Extractor, Failed, Outlet, RowFormat, Sinker, Stopped,
 };
 use dt_pipeline::{BatchLimits, Observer, Order, Outcome, PipelineOptions, RateLimit, Retried, run};
 use dt_resumer::loaded::Loaded;
@@ -61,9 +61,9 @@ impl LaneSender {
     }
 
     pub async fn rows(&mut self, rows: u64, bytes: usize) -> std::result::Result<(), Stopped> {
-        let block = RowBlock {
+        let block = Block {
             lane: LaneId(self.lane),
-            table: self.table.clone(),
+            contents: BlockContents::Rows(self.table.clone()),
             format: RowFormat::MysqlText,
             data: Bytes::from(vec![b'x'; bytes]),
             rows,

@@ -210,7 +210,8 @@ impl<'a> Life<'a> {
                 let rows = rows_of(batch.chunks());
                 ensure(!self.refused, || "a batch was handed out after one was refused".into())?;
                 let lane = batch.lane().0;
-                let alone = rows.iter().all(|row| row.0 == lane) && batch.table().target.table == lane.to_string();
+                let alone = rows.iter().all(|row| row.0 == lane)
+                    && batch.table().is_some_and(|table| table.target.table == lane.to_string());
                 ensure(alone, || format!("a batch of lane {lane} holds rows of another"))?;
                 let out = self.pending.iter().filter(|(_, left)| matches!(left, Operation::Commit { .. })).count();
                 ensure(out < self.given.sinkers, || "more batches out than sinkers".into())?;
@@ -285,7 +286,7 @@ impl<'a> Life<'a> {
             reading.next = last + 1;
             let read = self.read.entry(lane.id).or_default();
             *read = last.max(*read);
-            Delivery { event: Event::Rows(block), memory: Some(memory) }
+            Delivery { event: Event::Rows(Box::new(block)), memory: Some(memory) }
         };
         self.delivered += 1;
         self.begin(Operation::Read);

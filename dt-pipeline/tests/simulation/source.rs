@@ -6,7 +6,7 @@ use bytes::Bytes;
 use dt_common::position::{self, Lineage, Position};
 use dt_common::schema::{RoutedTable, TableSchema};
 use dt_common::{DbType, LaneId, TableId};
-use dt_connector::{RowBlock, RowFormat};
+use dt_connector::{Block, BlockContents, RowFormat};
 use dt_pipeline::Order;
 
 use crate::chance::Chance;
@@ -48,16 +48,16 @@ impl Source {
 
 impl Lane {
     /// Rows `first..=last`, with the positions that a real extractor would send.
-    pub fn block(&self, order: Order, first: u64, last: u64) -> RowBlock {
+    pub fn block(&self, order: Order, first: u64, last: u64) -> Block {
         let data: Vec<u8> =
             (first..=last).flat_map(|row| [u64::from(self.id), row].map(u64::to_be_bytes).concat()).collect();
         let checkpoint = match order {
             Order::Any => None,
             Order::PerLane => self.commit_at_or_before(last).filter(|&commit| commit >= first),
         };
-        RowBlock {
+        Block {
             lane: LaneId(self.id),
-            table: self.table.clone(),
+            contents: BlockContents::Rows(self.table.clone()),
             format: RowFormat::MysqlText,
             data: Bytes::from(data),
             rows: last - first + 1,

@@ -460,6 +460,7 @@ fn positions_of_a_stream_and_of_tables_outside_the_task_survive_rewriting() {
         next_event_position: at,
         gtid_set: String::new(),
         timestamp: String::new(),
+        lineage: Lineage::default(),
     };
     let mut run = journal(&disk);
     run.record(&[progress("gone", 1)]).unwrap();

@@ -24,8 +24,10 @@ pub struct Route {
     from: Kind,
     to: Kind,
     writing: Writing,
-    source: &'static Server,
-    target: &'static Server,
+    /// The server that is read from.
+    pub source: &'static Server,
+    /// The server that is written to.
+    pub target: &'static Server,
 }
 
 impl fmt::Display for Route {

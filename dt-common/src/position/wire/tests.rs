@@ -124,14 +124,17 @@ fn position() -> impl Strategy<Value = Position> {
         (db_type(), table(), lineage()).prop_map(|(db_type, table, lineage)| Position::RdbSnapshotFinished(
             RdbSnapshotFinished { db_type, table, lineage }
         )),
-        (text(), text(), any::<u64>(), text(), text()).prop_map(
-            |(server_id, binlog_filename, next_event_position, gtid_set, timestamp)| Position::MysqlCdc(MysqlCdc {
-                server_id,
-                binlog_filename,
-                next_event_position,
-                gtid_set,
-                timestamp
-            })
+        (text(), text(), any::<u64>(), text(), text(), lineage()).prop_map(
+            |(server_id, binlog_filename, next_event_position, gtid_set, timestamp, lineage)| {
+                Position::MysqlCdc(MysqlCdc {
+                    server_id,
+                    binlog_filename,
+                    next_event_position,
+                    gtid_set,
+                    timestamp,
+                    lineage,
+                })
+            }
         ),
         (text(), text()).prop_map(|(lsn, timestamp)| Position::PgCdc(PgCdc { lsn, timestamp })),
         (text(), any::<u64>(), text()).prop_map(|(resume_token, operation_time, timestamp)| Position::MongoCdc(

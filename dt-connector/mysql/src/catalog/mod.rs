@@ -29,10 +29,7 @@ pub struct CatalogColumn {
 
 /// The base tables that pass the filter, ordered by schema, then name; `ignore_cols` and generated columns left out.
 pub async fn tables(conn: &mut Conn, flavor: Flavor, filter: &Filter) -> Result<Vec<TableSchema>> {
-    let schemas: Vec<String> =
-        query::<String>(conn, "SELECT schema_name FROM information_schema.schemata ORDER BY schema_name".into())
-            .await?;
-    let schemas: Vec<String> = schemas.into_iter().filter(|schema| filter.may_pass_schema(schema)).collect();
+    let schemas = schemas(conn, filter).await?;
     if schemas.is_empty() {
         return Ok(Vec::new());
     }
@@ -73,6 +70,43 @@ pub async fn tables(conn: &mut Conn, flavor: Flavor, filter: &Filter) -> Result<
             schema(id, columns, &indexes, rows_estimate, filter)
         })
         .collect()
+}
+
+/// The schemas of which tables may pass the filter.
+pub async fn schemas(conn: &mut Conn, filter: &Filter) -> Result<Vec<String>> {
+    let statement = "SELECT schema_name FROM information_schema.schemata ORDER BY schema_name".to_owned();
+    let schemas: Vec<String> = query(conn, statement).await?;
+    Ok(schemas.into_iter().filter(|schema| filter.may_pass_schema(schema)).collect())
+}
+
+/// A table with all of its columns, the ones that are not copied included.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    /// All columns, in the table's order.
+    pub columns: Vec<Column>,
+    /// The places in `columns` of those that are copied.
+    pub copied: Vec<usize>,
+    /// The names of generated columns.
+    pub generated: Vec<String>,
+    /// What is copied.
+    pub schema: TableSchema,
+    /// Whether the server keeps its old rows too (MariaDB's `WITH SYSTEM VERSIONING`).
+    pub versioned: bool,
+}
+
+/// One table as it is now; `None` if there is no base table of that name.
+pub async fn definition(conn: &mut Conn, flavor: Flavor, filter: &Filter, id: &TableId) -> Result<Option<Definition>> {
+    let within = format!("table_schema = {} AND table_name = {}", sql::string(&id.schema), sql::string(&id.table));
+    let Some(all) = columns(conn, &within).await?.remove(id) else { return Ok(None) };
+    let indexes = indexes(conn, flavor, &within).await?.remove(id).unwrap_or_default();
+    let schema = schema(id.clone(), all.clone(), &indexes, 0, filter)?;
+    let kinds: Vec<String> =
+        query(conn, format!("SELECT table_type FROM information_schema.tables WHERE {within}")).await?;
+    let versioned = kinds.iter().any(|kind| kind == "SYSTEM VERSIONED");
+    let generated = all.iter().filter(|column| column.generated).map(|column| column.column.name.clone()).collect();
+    let columns: Vec<Column> = all.into_iter().map(|column| column.column).collect();
+    let copied = (0..columns.len()).filter(|&at| schema.column(&columns[at].name).is_some()).collect();
+    Ok(Some(Definition { columns, copied, generated, schema, versioned }))
 }
 
 /// A condition that the server does not take is found here, and not when the table's turn comes.
@@ -223,6 +257,20 @@ pub async fn unique_columns(
     let columns =
         |indexes: Vec<Index>| indexes.into_iter().filter(|index| index.whole).map(|index| index.columns).collect();
     Ok(tables.into_iter().map(|(id, indexes)| (id, columns(indexes))).collect())
+}
+
+/// The foreign keys of these schemas by which the server itself changes rows of other tables, as people write them.
+pub async fn cascades(conn: &mut Conn, filter: &Filter) -> Result<Vec<String>> {
+    let listed: Vec<(String, String, String)> = query(
+        conn,
+        "SELECT constraint_schema, table_name, constraint_name FROM information_schema.referential_constraints \
+         WHERE delete_rule IN ('CASCADE', 'SET NULL') OR update_rule IN ('CASCADE', 'SET NULL') \
+         ORDER BY constraint_schema, table_name, constraint_name"
+            .to_owned(),
+    )
+    .await?;
+    let passing = listed.into_iter().filter(|(schema, table, _)| filter.passes(&TableId::new(schema, table)));
+    Ok(passing.map(|(schema, table, name)| format!("{} ({name})", TableId::new(schema, table))).collect())
 }
 
 /// `table_schema IN ('a', 'b')`.

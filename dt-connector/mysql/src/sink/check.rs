@@ -45,11 +45,31 @@ impl Found {
         self.columns.get(table).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether some unique key of the table lies within these columns, so that a repeated row meets itself.
-    fn has_key_within(&self, table: &TableId, columns: &[&str]) -> bool {
-        let keys = self.keys.get(table).map_or(&[][..], Vec::as_slice);
-        keys.iter().any(|key| !key.is_empty() && key.iter().all(|column| columns.contains(&column.as_str())))
+    /// Whether a row of this table that is written again meets itself: some unique key on the target lies within the
+    /// source's key. Never true for a table without a key.
+    pub fn meets_itself(&self, table: &RoutedTable) -> bool {
+        self.keys(table).any(|key| is_within(key, &key_on_target(table)))
     }
+
+    /// Whether the target has a unique key that does not lie within the source's key.
+    pub fn is_unique_elsewhere(&self, table: &RoutedTable) -> bool {
+        self.keys(table).any(|key| !is_within(key, &key_on_target(table)))
+    }
+
+    /// The target's unique keys, each by its columns.
+    fn keys(&self, table: &RoutedTable) -> impl Iterator<Item = &catalog::UniqueColumns> {
+        self.keys.get(&table.target).into_iter().flatten().filter(|key| !key.is_empty())
+    }
+}
+
+/// The names that the columns of the source's key have on the target.
+fn key_on_target(table: &RoutedTable) -> Vec<&str> {
+    let places = table.source.key.iter().flat_map(|key| &key.columns);
+    places.map(|&at| table.target_columns[at].as_str()).collect()
+}
+
+fn is_within(key: &catalog::UniqueColumns, columns: &[&str]) -> bool {
+    key.iter().all(|name| columns.iter().any(|column| column.eq_ignore_ascii_case(name)))
 }
 
 /// The most misfits that one message lists; the rest is counted.
@@ -126,13 +146,11 @@ fn table_misfits(table: &RoutedTable, found: &Found, misfits: &mut Vec<String>) 
 
 /// Not a misfit, but the promise is weaker: say so.
 fn warn_of_missing_key(table: &RoutedTable, found: &Found) {
-    let Some(key) = &table.source.key else { return };
-    let columns: Vec<&str> = key.columns.iter().map(|&at| table.target_columns[at].as_str()).collect();
-    if !found.has_key_within(&table.target, &columns) {
+    if table.source.key.is_some() && !found.meets_itself(table) {
         tracing::warn!(
             "{} has no unique key on ({}) on the target: rows that are written again after an interruption will be there twice",
             table.target,
-            columns.join(", ")
+            key_on_target(table).join(", ")
         );
     }
 }
@@ -216,7 +234,8 @@ fn first_number(data_type: &str) -> u64 {
     digits.split([',', ')']).next().and_then(|digits| digits.trim().parse().ok()).unwrap_or(0)
 }
 
-fn scale(data_type: &str) -> u64 {
+/// The digits after the point: 3 of `decimal(10,3)`, 0 where the type names none.
+pub fn scale(data_type: &str) -> u64 {
     let inside = data_type.split_once('(').map_or("", |(_, rest)| rest.split(')').next().unwrap_or(""));
     inside.split_once(',').and_then(|(_, scale)| scale.trim().parse().ok()).unwrap_or(0)
 }

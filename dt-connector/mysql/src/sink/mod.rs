@@ -1,6 +1,9 @@
-//! Writing: the target, compared with what is to come and prepared for it, and its sinkers.
+//! Writing: the rows of a snapshot (`write`, by `load` or by `statement`) and the changes of a stream ([`changes`]).
 
+pub mod changes;
 pub mod check;
+mod failure;
+mod load;
 pub mod statement;
 mod write;
 

@@ -45,13 +45,16 @@ pub struct WritePlan {
 
 /// How a cell becomes a literal of a multi-row statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Literal {
+pub enum Literal {
     /// A number, as it is.
     Bare,
     /// A quoted string: UTF-8 or ASCII text, dates, JSON.
     Quoted,
     /// `x'…'`, preceded by the character set that the bytes are in, if they are text.
-    Hex { charset: Option<String> },
+    Hex {
+        /// The character set, for text.
+        charset: Option<String>,
+    },
 }
 
 impl WritePlan {
@@ -97,7 +100,7 @@ impl WritePlan {
             load_data,
             insert_head: format!("{verb} INTO {into} ({}) VALUES ", names.join(", ")),
             insert_tail,
-            literals: table.source.columns.iter().map(literal).collect(),
+            literals: table.source.columns.iter().map(Literal::of).collect(),
         }
     }
 
@@ -134,19 +137,7 @@ impl WritePlan {
             if at > 0 {
                 out.push(b',');
             }
-            match (value, literal) {
-                (None, _) => out.extend_from_slice(b"NULL"),
-                (Some(value), Literal::Bare) => out.extend_from_slice(&value),
-                (Some(value), Literal::Quoted) => sql::push_string(out, &value),
-                (Some(value), Literal::Hex { charset }) => {
-                    if let Some(charset) = charset {
-                        out.push(b'_');
-                        out.extend_from_slice(charset.as_bytes());
-                        out.push(b' ');
-                    }
-                    sql::push_hex(out, &value);
-                }
-            }
+            literal.push(out, value.as_deref());
         }
         out.push(b')');
     }
@@ -177,18 +168,38 @@ fn reinterpreted_as<'c>(source: &'c Column, target: Option<&Column>) -> Option<&
     }
 }
 
-fn literal(column: &Column) -> Literal {
-    let Some(typed) = Typed::new(column) else { return Literal::Hex { charset: None } };
-    match typed.kind {
-        Kind::Integer | Kind::Decimal => Literal::Bare,
-        // As text: the number -0 would be the double 0; and the number 0 would be the year 0, the text '0000' is.
-        Kind::Float | Kind::Double | Kind::Year | Kind::Temporal | Kind::Json | Kind::Special => Literal::Quoted,
-        Kind::Bit | Kind::Binary | Kind::Geometry | Kind::Vector => Literal::Hex { charset: None },
-        Kind::Text | Kind::Enum | Kind::Set => {
-            if typed.is_utf8() {
-                Literal::Quoted
-            } else {
-                Literal::Hex { charset: column.charset.clone() }
+impl Literal {
+    /// How cells of a source's column are written.
+    pub fn of(column: &Column) -> Self {
+        let Some(typed) = Typed::new(column) else { return Literal::Hex { charset: None } };
+        match typed.kind {
+            Kind::Integer | Kind::Decimal => Literal::Bare,
+            // As text: the number -0 would be the double 0; and the number 0 would be the year 0, the text '0000' is.
+            Kind::Float | Kind::Double | Kind::Year | Kind::Temporal | Kind::Json | Kind::Special => Literal::Quoted,
+            Kind::Bit | Kind::Binary | Kind::Geometry | Kind::Vector => Literal::Hex { charset: None },
+            Kind::Text | Kind::Enum | Kind::Set => {
+                if typed.is_utf8() {
+                    Literal::Quoted
+                } else {
+                    Literal::Hex { charset: column.charset.clone() }
+                }
+            }
+        }
+    }
+
+    /// Appends a value; `None` is null.
+    pub fn push(&self, out: &mut Vec<u8>, value: Option<&[u8]>) {
+        match (value, self) {
+            (None, _) => out.extend_from_slice(b"NULL"),
+            (Some(value), Literal::Bare) => out.extend_from_slice(value),
+            (Some(value), Literal::Quoted) => sql::push_string(out, value),
+            (Some(value), Literal::Hex { charset }) => {
+                if let Some(charset) = charset {
+                    out.push(b'_');
+                    out.extend_from_slice(charset.as_bytes());
+                    out.push(b' ');
+                }
+                sql::push_hex(out, value);
             }
         }
     }

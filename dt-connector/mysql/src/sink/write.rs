@@ -1,23 +1,22 @@
 //! Applying batches: one target transaction each, loaded as a stream where the target allows it.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use dt_common::{Error, ErrorClass, Result, TableId};
+use dt_common::{Error, Result, TableId};
 use dt_connector::{Applying, Batch, Failed, RowFormat, SinkOptions, Sinker};
-use futures_util::StreamExt;
-use futures_util::stream;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
+use super::changes::apply::Changes;
+use super::failure::failed_to_write;
+use super::load::{Loaded, load};
 use super::statement::{Duplicates, WritePlan};
 use crate::alive::while_alive;
 use crate::config::Address;
 use crate::connect::{self, Server, Session};
-use crate::error::{classify, code};
+use crate::error::classify;
 use crate::rows;
 
 /// A connection to the target.
@@ -29,23 +28,18 @@ pub(super) struct MysqlSinker {
     duplicates: Duplicates,
     statement_rows: usize,
     plans: Arc<HashMap<TableId, WritePlan>>,
+    changes: Changes,
     conn: Option<Conn>,
     load_data: bool,
     replaced_rows: u64,
 }
 
-/// Pieces of a LOAD DATA stream: well below every server's packet limit.
-const PIECE_BYTES: usize = 256 * 1024;
-
 /// Multi-row statements stop growing here, or at a quarter of what the server takes.
 const STATEMENT_BYTES: usize = 1024 * 1024;
 
-/// How the rows of a batch went into the open transaction.
-enum Written {
-    /// All of them, by the conflict rule; so many replaced others.
-    Whole { replaced: u64 },
-    /// The server had something to say that LOAD DATA turns into warnings. Nothing is committed.
-    Doubtful,
+/// Where a multi-row statement for this server stops growing.
+pub(super) fn statement_bytes(server: &Server) -> usize {
+    STATEMENT_BYTES.min(server.max_allowed_packet / 4)
 }
 
 impl MysqlSinker {
@@ -58,6 +52,7 @@ impl MysqlSinker {
     ) -> Self {
         MysqlSinker {
             address,
+            changes: Changes::new(&server, options),
             load_data: server.local_infile,
             server,
             session,
@@ -73,11 +68,10 @@ impl MysqlSinker {
         match batch.format() {
             RowFormat::MysqlText => {}
         }
-        let plans = self.plans.clone();
-        let table = &batch.table().source.id;
-        let plan = plans.get(table).ok_or_else(|| {
-            Error::fatal("a batch of a table that the target was not asked about").with("table", table)
-        })?;
+        if batch.table().is_none() && batch.changes().next().is_none() {
+            // How far the source has come, and nothing to write: all that there is, is in the target.
+            return Ok(());
+        }
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => connect::connect(&self.address, self.server.flavor, &self.session).await?,
@@ -85,90 +79,67 @@ impl MysqlSinker {
         // The connection goes back only if all went well: after an error the next try has a new one, and what was
         // not committed on the old one is rolled back with it.
         let (address, id) = (self.address.clone(), conn.id());
-        let replaced = while_alive(&address, id, self.transaction(&mut conn, plan, batch)).await?;
+        let replaced = while_alive(&address, id, self.transaction(&mut conn, batch)).await?;
         self.replaced_rows += replaced;
         self.conn = Some(conn);
         Ok(())
     }
 
     /// The batch in one transaction, committed. How many rows replaced others.
-    async fn transaction(&mut self, conn: &mut Conn, plan: &WritePlan, batch: &Batch) -> Result<u64> {
-        let target = &batch.table().target;
-        let failed = |error| classify(format!("writing to {target}"), error);
-        conn.query_drop("START TRANSACTION").await.map_err(failed)?;
-        let mut written = Written::Doubtful;
-        if self.load_data {
-            written = self.load(conn, plan, batch).await?;
-            if matches!(written, Written::Doubtful) {
-                // As statements, in strict mode, the server either takes the rows or says what is wrong with them.
-                conn.query_drop("ROLLBACK").await.map_err(failed)?;
-                conn.query_drop("START TRANSACTION").await.map_err(failed)?;
+    async fn transaction(&mut self, conn: &mut Conn, batch: &Batch) -> Result<u64> {
+        match batch.table() {
+            Some(table) => {
+                let plans = self.plans.clone();
+                let plan = plans.get(&table.source.id).ok_or_else(|| {
+                    Error::fatal("a batch of a table that the target was not asked about")
+                        .with("table", &table.source.id)
+                })?;
+                self.rows(conn, plan, &table.target, batch).await
+            }
+            None => {
+                self.changes.apply(conn, batch, &mut self.load_data).await?;
+                // An update writes a row over what it was: that is no news.
+                Ok(0)
             }
         }
-        let replaced = match written {
-            Written::Whole { replaced } => replaced,
-            Written::Doubtful => self.insert(conn, plan, batch).await?,
+    }
+
+    /// Rows of one table.
+    async fn rows(&mut self, conn: &mut Conn, plan: &WritePlan, target: &TableId, batch: &Batch) -> Result<u64> {
+        let failed = |error| classify(format!("writing to {target}"), error);
+        conn.query_drop("START TRANSACTION").await.map_err(failed)?;
+        let mut loaded = Loaded::Refused;
+        if self.load_data {
+            let chunks = batch.chunks().cloned().collect();
+            loaded = load(conn, plan, target, self.duplicates, chunks, batch.rows()).await?;
+        }
+        let replaced = match loaded {
+            Loaded::Whole { replaced } => replaced,
+            Loaded::Refused => {
+                if std::mem::take(&mut self.load_data) {
+                    tracing::info!("{} no longer accepts LOAD DATA LOCAL: rows are written as statements", self.server);
+                }
+                self.insert(conn, plan, target, batch).await?
+            }
+            Loaded::Doubtful => {
+                conn.query_drop("ROLLBACK").await.map_err(failed)?;
+                conn.query_drop("START TRANSACTION").await.map_err(failed)?;
+                self.insert(conn, plan, target, batch).await?
+            }
         };
         conn.query_drop("COMMIT").await.map_err(failed)?;
         Ok(replaced)
     }
 
-    async fn load(&mut self, conn: &mut Conn, plan: &WritePlan, batch: &Batch) -> Result<Written> {
-        let pieces: Vec<io::Result<Bytes>> = batch
-            .chunks()
-            .flat_map(|chunk| {
-                let chunk = chunk.clone();
-                (0..chunk.len().div_ceil(PIECE_BYTES)).map(move |piece| {
-                    Ok(chunk.slice(piece * PIECE_BYTES..((piece + 1) * PIECE_BYTES).min(chunk.len())))
-                })
-            })
-            .collect();
-        conn.set_infile_handler(async move { Ok(stream::iter(pieces).boxed()) });
-        match conn.query_drop(plan.load_data()).await {
-            Ok(()) => {}
-            // The server was told since to take no such loads (1148 not allowed, 3948 disabled).
-            Err(error) if matches!(code(&error), Some(1148 | 3948 | 4166)) => {
-                tracing::info!("{} no longer accepts LOAD DATA LOCAL: rows are written as statements", self.server);
-                self.load_data = false;
-                return Ok(Written::Doubtful);
-            }
-            Err(error) => return Err(classify(format!("loading into {}", batch.table().target), error)),
-        }
-        let counts = Counts::of(&conn.info());
-        Ok(match counts {
-            Some(counts) if counts.records == batch.rows() => {
-                let clean = match self.duplicates {
-                    Duplicates::Replace | Duplicates::Update | Duplicates::Refuse => {
-                        counts.skipped == 0 && counts.warnings == 0
-                    }
-                    // Each row that was left out is a warning; any further one is something else.
-                    Duplicates::Leave => counts.warnings == counts.skipped,
-                };
-                if clean { Written::Whole { replaced: counts.deleted } } else { Written::Doubtful }
-            }
-            Some(_) | None => Written::Doubtful,
-        })
-    }
-
-    async fn insert(&self, conn: &mut Conn, plan: &WritePlan, batch: &Batch) -> Result<u64> {
-        let bytes_max = STATEMENT_BYTES.min(self.server.max_allowed_packet / 4);
+    async fn insert(&self, conn: &mut Conn, plan: &WritePlan, target: &TableId, batch: &Batch) -> Result<u64> {
+        let bytes_max = statement_bytes(&self.server);
         let mut affected = 0;
         let rows: Vec<&[u8]> = batch.chunks().flat_map(|chunk| rows::rows(chunk)).collect();
         let mut rest = rows.as_slice();
         while !rest.is_empty() {
             let (statement, count) = plan.statement(rest, self.statement_rows, bytes_max);
             rest = &rest[count..];
-            conn.query_drop(statement).await.map_err(|error| {
-                let duplicate = code(&error) == Some(1062);
-                let error = classify(format!("writing to {}", batch.table().target), error);
-                if duplicate {
-                    error.with_class(ErrorClass::User).hint(
-                        "a row with that key is in the target already and replace=false: after an interruption, or for a table that is not empty, use replace=true, or conflict_policy=ignore to keep the target's row",
-                    )
-                } else {
-                    error
-                }
-            })?;
+            conn.query_drop(statement).await.map_err(|error| failed_to_write(target, error))?;
             affected += conn.affected_rows();
         }
         Ok(match self.duplicates {
@@ -191,43 +162,5 @@ impl Sinker for MysqlSinker {
 
     fn take_replaced_rows(&mut self) -> u64 {
         std::mem::take(&mut self.replaced_rows)
-    }
-}
-
-/// What the server says after a LOAD DATA: `Records: 3  Deleted: 0  Skipped: 0  Warnings: 0`.
-#[derive(Debug, PartialEq, Eq)]
-struct Counts {
-    records: u64,
-    deleted: u64,
-    skipped: u64,
-    warnings: u64,
-}
-
-impl Counts {
-    fn of(info: &str) -> Option<Self> {
-        let mut numbers = ["Records:", "Deleted:", "Skipped:", "Warnings:"].iter().map(|label| {
-            let rest = info.split_once(label)?.1.trim_start();
-            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-        });
-        Some(Counts {
-            records: numbers.next()??,
-            deleted: numbers.next()??,
-            skipped: numbers.next()??,
-            warnings: numbers.next()??,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_servers_counts_are_read() {
-        assert_eq!(
-            Counts::of("Records: 16000  Deleted: 1  Skipped: 2  Warnings: 3"),
-            Some(Counts { records: 16000, deleted: 1, skipped: 2, warnings: 3 })
-        );
-        assert_eq!(Counts::of(""), None);
     }
 }

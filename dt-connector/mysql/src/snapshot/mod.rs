@@ -3,13 +3,16 @@
 pub mod plan;
 mod read;
 
-use async_trait::async_trait;
-use dt_common::config::Endpoint;
-use dt_common::schema::TableSchema;
-use dt_common::{Error, Result};
-use dt_connector::filter::Filter;
-use dt_connector::{Extractor, ReadOptions, RowFormat, Source, Start, TableTask};
+pub(crate) use read::chance;
 
+use async_trait::async_trait;
+use dt_common::config::{ExtractType, ExtractorConfig, MysqlCdcOptions};
+use dt_common::schema::TableSchema;
+use dt_common::{Error, Position, Result};
+use dt_connector::filter::Filter;
+use dt_connector::{Extractor, ReadOptions, RowFormat, Source, Start, StreamOptions, TableTask};
+
+use crate::cdc::stream::{MysqlStream, Opening};
 use crate::config::Address;
 use crate::connect::{self, Server, Session};
 use crate::{catalog, snapshot};
@@ -19,14 +22,47 @@ use crate::{catalog, snapshot};
 pub struct MysqlSource {
     address: Address,
     server: Server,
+    stream: Option<Follow>,
+}
+
+/// What following changes needs beside the address.
+#[derive(Debug)]
+struct Follow {
+    options: MysqlCdcOptions,
+    fail_over: Vec<Address>,
 }
 
 impl MysqlSource {
-    /// Connects for the first time; an address that does not answer is an error at once.
-    pub async fn connect(endpoint: &Endpoint) -> Result<Self> {
-        let address = Address::new(endpoint, "extractor")?;
-        let (server, _) = connect::discover(&address).await?;
-        Ok(MysqlSource { address, server })
+    /// Connects for the first time; an address that does not answer is an error at once. Of several addresses, the
+    /// first that answers is the source.
+    pub async fn connect(config: &ExtractorConfig) -> Result<Self> {
+        let address = Address::new(&config.endpoint, "extractor")?;
+        let follow = match &config.extract_type {
+            ExtractType::Snapshot => None,
+            ExtractType::MysqlCdc(options) => {
+                let fail_over = options.fail_over.iter().map(|endpoint| Address::new(endpoint, "extractor"));
+                Some(Follow { fail_over: fail_over.collect::<Result<_>>()?, options: (**options).clone() })
+            }
+        };
+        let mut addresses = vec![address];
+        addresses.extend(follow.iter().flat_map(|follow| follow.fail_over.iter().cloned()));
+        let mut first_error = None;
+        for (at, address) in addresses.iter().enumerate() {
+            match connect::discover(address).await {
+                Ok((server, _)) => {
+                    let stream = follow.map(|follow| {
+                        let mut others = addresses.clone();
+                        others.rotate_left(at);
+                        Follow { fail_over: others.split_off(1), ..follow }
+                    });
+                    return Ok(MysqlSource { address: address.clone(), server, stream });
+                }
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        Err(first_error.expect("source: there is at least one address"))
     }
 }
 
@@ -54,6 +90,30 @@ impl Source for MysqlSource {
 
     fn check_start(&self, table: &TableSchema, start: &Start) -> Result<()> {
         plan::TablePlan::new(table, None)?.start_ranges(start).map(drop)
+    }
+
+    async fn stream(&mut self, resume: Option<Position>, options: StreamOptions) -> Result<Box<dyn Extractor>> {
+        let Some(follow) = &self.stream else {
+            return Err(Error::fatal("a stream of a source that was opened for a snapshot"));
+        };
+        match options.format {
+            RowFormat::MysqlText => {}
+        }
+        let stored = match resume {
+            None => None,
+            Some(Position::MysqlCdc(stored)) => Some(stored),
+            Some(_) => return Err(Error::user("the stored position is not one of a MySQL binlog")),
+        };
+        let mut addresses = vec![self.address.clone()];
+        addresses.extend(follow.fail_over.iter().cloned());
+        let opening = Opening {
+            addresses,
+            server: self.server.clone(),
+            options: follow.options.clone(),
+            stream: options,
+            stored,
+        };
+        Ok(Box::new(MysqlStream::open(opening).await?))
     }
 
     async fn snapshot(&mut self, tables: Vec<TableTask>, options: ReadOptions) -> Result<Box<dyn Extractor>> {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use dt_common::position::{OrderKey, Position, RdbSnapshot, RdbSnapshotFinished};
 use dt_common::{DbType, Error, Result};
 use dt_connector::retry::Backoff;
-use dt_connector::{Acknowledger, Event, Extractor, Outlet, ReadOptions, RowBlock, TableTask};
+use dt_connector::{Acknowledger, Block, BlockContents, Event, Extractor, Outlet, ReadOptions, TableTask};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row, Value};
 use tokio::task::JoinSet;
@@ -149,7 +149,7 @@ impl Reader {
     /// Reads a range to its end, over as many connections as it takes. The rows it has read.
     async fn range(&mut self, task: &TableTask, plan: &TablePlan<'_>, mut range: Range) -> Reading<u64> {
         let mut count = 0;
-        let mut block = Block::new(self.options.block_bytes);
+        let mut block = Gathered::new(self.options.block_bytes);
         loop {
             let mut sent = Sent { rows: 0, last_key: None };
             let limit = self.options.page_rows;
@@ -186,7 +186,7 @@ impl Reader {
         }
     }
 
-    async fn watched_page(&mut self, slice: &Slice<'_>, block: &mut Block, sent: &mut Sent) -> Reading<()> {
+    async fn watched_page(&mut self, slice: &Slice<'_>, block: &mut Gathered, sent: &mut Sent) -> Reading<()> {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => connect::connect(&self.address, self.flavor, &Session::Read).await?,
@@ -200,7 +200,7 @@ impl Reader {
     }
 
     /// Reads one page and sends it, as one block or, where it is large, as several.
-    async fn page(&self, conn: &mut Conn, slice: &Slice<'_>, block: &mut Block, sent: &mut Sent) -> Reading<()> {
+    async fn page(&self, conn: &mut Conn, slice: &Slice<'_>, block: &mut Gathered, sent: &mut Sent) -> Reading<()> {
         let Slice { task, plan, range } = *slice;
         let statement = plan.statement(range, self.options.page_rows)?;
         let doing = || format!("reading {}", task.table.source.id);
@@ -222,7 +222,13 @@ impl Reader {
 
     /// Sends the block's rows, the last of which has this key. They count as sent only once they are: what is given up
     /// on the way is read again.
-    async fn send(&self, block: &mut Block, task: &TableTask, key: Option<OrderKey>, sent: &mut Sent) -> Reading<()> {
+    async fn send(
+        &self,
+        block: &mut Gathered,
+        task: &TableTask,
+        key: Option<OrderKey>,
+        sent: &mut Sent,
+    ) -> Reading<()> {
         let rows = block.rows;
         self.outlet.rows(block.take(task, position(task, key.clone(), &self.options))).await?;
         sent.note(rows, key);
@@ -286,7 +292,7 @@ fn position(task: &TableTask, key: Option<OrderKey>, options: &ReadOptions) -> O
 }
 
 /// The rows of a block as they are gathered.
-struct Block {
+struct Gathered {
     text: Vec<u8>,
     rows: u64,
     full_bytes: usize,
@@ -296,9 +302,9 @@ struct Block {
     typical_bytes: usize,
 }
 
-impl Block {
+impl Gathered {
     fn new(full_bytes: usize) -> Self {
-        Block { text: Vec::new(), rows: 0, full_bytes, last: None, typical_bytes: 0 }
+        Gathered { text: Vec::new(), rows: 0, full_bytes, last: None, typical_bytes: 0 }
     }
 
     fn push(&mut self, row: &Row, cells: usize) {
@@ -326,7 +332,7 @@ impl Block {
         self.text.len() >= self.full_bytes
     }
 
-    fn take(&mut self, task: &TableTask, progress: Option<Position>) -> RowBlock {
+    fn take(&mut self, task: &TableTask, progress: Option<Position>) -> Block {
         assert!(self.rows > 0, "snapshot: a block without rows");
         self.last = None;
         let mut text = std::mem::take(&mut self.text);
@@ -334,9 +340,9 @@ impl Block {
         if text.len() < text.capacity() - text.capacity() / 8 {
             text.shrink_to_fit();
         }
-        RowBlock {
+        Block {
             lane: task.lane,
-            table: task.table.clone(),
+            contents: BlockContents::Rows(task.table.clone()),
             format: dt_connector::RowFormat::MysqlText,
             data: Bytes::from(text),
             rows: std::mem::take(&mut self.rows),

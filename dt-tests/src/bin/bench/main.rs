@@ -1,6 +1,8 @@
 //! dt-main beside the usual tools, on the same servers in the same run.
 
+mod changes;
 mod mysql;
+mod mysql_cdc;
 mod report;
 mod resume;
 
@@ -9,7 +11,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-const USAGE: &str = "bench mysql [--rows N] [--runs K] [--all] [--tool NAME]… | bench resume [--tables N]";
+const USAGE: &str = "bench mysql [--rows N] [--runs K] [--all] [--tool NAME]… | bench mysql-cdc [--changes N] \
+                     [--rows N] [--runs K] [--tool NAME]… | bench resume [--tables N]";
 
 fn main() -> ExitCode {
     match run() {
@@ -27,6 +30,7 @@ fn run() -> Result<()> {
     let what = words.next().context(USAGE)?;
     let mut plan = mysql::Plan::default();
     let mut tables = 10_000;
+    let mut changes = 300_000;
     while let Some(word) = words.next() {
         if word == "--tool" {
             plan.only.push(words.next().context("--tool needs a part of a tool's name")?);
@@ -37,12 +41,17 @@ fn run() -> Result<()> {
             "--rows" => plan.rows = number()?,
             "--runs" => plan.runs = number()?.max(1),
             "--all" => plan.all = true,
+            "--changes" => changes = number()?.max(1),
             "--tables" => tables = number()?.max(1),
             other => bail!("unknown argument `{other}`: {USAGE}"),
         }
     }
     match what.as_str() {
         "mysql" => mysql::bench(&plan),
+        "mysql-cdc" => {
+            let mysql::Plan { rows, runs, only, .. } = plan;
+            mysql_cdc::bench(&mysql_cdc::Plan { changes, rows, runs, only })
+        }
         "resume" => resume::bench(tables),
         other => bail!("unknown benchmark `{other}`: {USAGE}"),
     }

@@ -93,7 +93,7 @@ pub(crate) fn bench(plan: &Plan) -> Result<()> {
             }
         }
         let title = format!("{database}: {tables} x {} rows, medians of {}", data.rows / tables, plan.runs);
-        report::table(&title, data.rows, &measured).into_iter().try_for_each(say)?;
+        report::table(&title, "rows", data.rows, &measured).into_iter().try_for_each(say)?;
         data.drop_source()?;
     }
     say("\nThe target was equal to the source after every run. CPU and memory are the tool's own processes'.")
@@ -229,7 +229,7 @@ impl Data<'_> {
 }
 
 /// Waits until the server has written its dirty pages, so that no tool pays for the one before it.
-fn settle(target: &Db) -> Result<()> {
+pub(crate) fn settle(target: &Db) -> Result<()> {
     target.exec("SET GLOBAL innodb_max_dirty_pages_pct = 0")?;
     let limit = std::time::Duration::from_secs(60);
     let settled = dt_tests::deadline::until("the target has written its dirty pages", limit, || {
@@ -249,11 +249,11 @@ fn client(program: &str, server: &Server) -> Command {
     command
 }
 
-fn shell(server: &Server) -> String {
+pub(crate) fn shell(server: &Server) -> String {
     format!("--no-defaults -h127.0.0.1 -uroot -P{} --skip-ssl", server.port())
 }
 
-fn run_shell(script: &str) -> Result<Usage> {
+pub(crate) fn run_shell(script: &str) -> Result<Usage> {
     let (status, usage) = usage::of(Command::new("sh").args(["-c", script]).stdin(Stdio::null()))?;
     if !status.success() {
         bail!("{status}: {script}");

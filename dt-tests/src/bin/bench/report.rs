@@ -24,13 +24,19 @@ impl Measured {
     }
 }
 
-/// The lines of the table; the first tool is what the others are compared with.
-pub(crate) fn table(title: &str, rows: u64, tools: &[Measured]) -> Vec<String> {
+/// The lines of the table, of so many rows or whatever `unit` is; the first tool is what the others are compared with.
+pub(crate) fn table(title: &str, unit: &str, rows: u64, tools: &[Measured]) -> Vec<String> {
     let mut lines = vec![
         format!("\n{title}"),
         format!(
             "{:<32}{:>10}{:>8}{:>10}{:>8}{:>12}{:>10}",
-            "tool", "rows/s", "ratio", "seconds", "CPU s", "CPU s/1M", "peak MiB"
+            "tool",
+            format!("{unit}/s"),
+            "ratio",
+            "seconds",
+            "CPU s",
+            "CPU s/1M",
+            "peak MiB"
         ),
     ];
     let first = tools.first().map(|tool| tool.median().wall.as_secs_f64()).unwrap_or_default();
@@ -65,7 +71,7 @@ mod tests {
         let slow = Measured { tool: "slow", runs: vec![run(10, 3), run(30, 1), run(20, 2)] };
         let fast = Measured { tool: "fast", runs: vec![run(5, 1)] };
         assert_eq!(slow.median(), run(20, 2));
-        let lines = table("data", 1_000_000, &[slow, fast]);
+        let lines = table("data", "rows", 1_000_000, &[slow, fast]);
         assert!(lines[2].contains("50000") && lines[2].contains("1.00"), "{}", lines[2]);
         assert!(lines[3].contains("200000") && lines[3].contains("4.00"), "{}", lines[3]);
     }

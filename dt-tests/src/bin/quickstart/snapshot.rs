@@ -1,22 +1,17 @@
-//! A MySQL database is copied, the copying is killed with SIGKILL, resumed, and proved equal by the servers.
+//! The first part: a database is copied, the copying is killed, resumed, and proved equal by the servers.
 
-use std::io::Write;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use dt_tests::db::Db;
 use dt_tests::judge::{Judge, Verdict};
 use dt_tests::sample::{self, SampleTable, TABLES};
-use dt_tests::servers::{Kind, Options, Pair};
+use dt_tests::servers::Pair;
 use dt_tests::task::{Progress, Task};
 
-const DATABASE: &str = "shop";
+use crate::{Plan, grouped, say};
 
-struct Plan {
-    rows: u64,
-    kills: u32,
-}
+const DATABASE: &str = "shop";
 
 /// One run of dt-main.
 struct Run {
@@ -28,48 +23,14 @@ struct Run {
     redone: u64,
 }
 
-fn main() -> ExitCode {
-    match arguments().and_then(|plan| show(&plan)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            // Nothing is left to tell if standard error is gone.
-            let _ = writeln!(std::io::stderr(), "quickstart: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn arguments() -> Result<Plan> {
-    let mut plan = Plan { rows: 400_000, kills: 2 };
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        let mut number = || words.next().and_then(|text| text.parse().ok()).context(format!("{word} needs a number"));
-        match word.as_str() {
-            "--rows" => plan.rows = number()?,
-            "--kills" => plan.kills = u32::try_from(number()?)?,
-            other => bail!("unknown argument `{other}` (there are --rows N and --kills N)"),
-        }
-    }
-    if plan.rows < 1000 {
-        bail!("--rows must be 1000 or more");
-    }
-    Ok(plan)
-}
-
-fn say(line: impl AsRef<str>) -> Result<()> {
-    writeln!(std::io::stdout(), "{}", line.as_ref()).context("write to standard output")
-}
-
-fn show(plan: &Plan) -> Result<bool> {
-    say("Starting two MySQL servers on 127.0.0.1 …")?;
-    let pair = Pair::start(Kind::Mysql, &Options { binlog: false, ..Options::default() })?;
+/// Copies a database from one server of the pair to the other; whether all is as promised.
+pub(crate) fn show(pair: &Pair, plan: &Plan) -> Result<bool> {
     let (source, target) = pair.database(DATABASE)?;
     say(format!("Filling the source with {} rows in {} tables …", grouped(plan.rows), TABLES.len()))?;
     sample::create_and_fill(&source, plan.rows)?;
     sample::create_tables(&target)?;
 
-    let task = Task::of_pair(&pair, &[DATABASE])?;
+    let task = Task::of_pair(pair, &[DATABASE])?;
     let runs = copy(plan, &task, &target)?;
     let verdicts = Judge::new(&source, &target).database(DATABASE)?;
     let mut tables = Vec::new();
@@ -162,11 +123,4 @@ fn report(plan: &Plan, runs: &[Run], tables: &[(&SampleTable, Verdict, bool)]) -
         grouped(redone)
     ))?;
     Ok(right)
-}
-
-/// 1234567 as `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let groups: Vec<&[u8]> = digits.as_bytes().rchunks(3).rev().collect();
-    String::from_utf8_lossy(&groups.join(&b","[..])).into_owned()
 }

@@ -1,0 +1,243 @@
+//! Folding: the changes of one table, in the source's order, become the last state of each key. Pure.
+//!
+//! A key is known by the exact bytes of its columns in the row images. `'a'` and `'A'` are two keys here, whatever
+//! the collation says, so that an update of one to the other is the end of one key and the beginning of another
+//! (pitfall 29). Rows with a null in the key cannot be told apart by it, nor can those of a table without one: their
+//! changes are kept as they came.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+/// What was done to a row; the rows are lines of text without their newlines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowChange<'a> {
+    /// A new row.
+    Insert {
+        /// The row.
+        after: &'a [u8],
+    },
+    /// Another row in a row's place.
+    Update {
+        /// The row that was.
+        before: &'a [u8],
+        /// The row that is.
+        after: &'a [u8],
+    },
+    /// A row that is no more.
+    Delete {
+        /// The row that was.
+        before: &'a [u8],
+    },
+}
+
+/// Where the key's values are in a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPlaces {
+    places: Vec<usize>,
+    // The columns follow each other in the row as they do in the key: the key is one piece of the row.
+    adjacent: bool,
+}
+
+impl KeyPlaces {
+    /// The key's columns by their places in the row, in the key's order; never empty.
+    pub fn new(places: Vec<usize>) -> Self {
+        assert!(!places.is_empty(), "fold: a key without columns");
+        let adjacent = places.windows(2).all(|pair| pair[1] == pair[0] + 1);
+        KeyPlaces { places, adjacent }
+    }
+
+    /// The places.
+    pub fn places(&self) -> &[usize] {
+        &self.places
+    }
+
+    /// The key of a row, as bytes that no other key of the table has; `None` if a column of it is null.
+    pub fn of<'a>(&self, row: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        if self.places.iter().any(|&at| field(row, at) == b"\\N") {
+            return None;
+        }
+        if self.adjacent {
+            let from = skip(row, self.places[0]);
+            let rest = skip(from, self.places.len() - 1);
+            let end = from.len() - rest.len() + field(rest, 0).len();
+            return Some(Cow::Borrowed(&from[..end]));
+        }
+        // Fields hold no bare tab, so that two keys never run into one.
+        let fields: Vec<&[u8]> = self.places.iter().map(|&at| field(row, at)).collect();
+        Some(Cow::Owned(fields.join(&b'\t')))
+    }
+}
+
+/// The row from its `count`th field on.
+fn skip(row: &[u8], count: usize) -> &[u8] {
+    (0..count).fold(row, |rest, _| {
+        let tab = memchr::memchr(b'\t', rest).expect("fold: a row with fewer values than its table has columns");
+        &rest[tab + 1..]
+    })
+}
+
+/// One field of a row, escaped as it is.
+fn field(row: &[u8], at: usize) -> &[u8] {
+    let rest = skip(row, at);
+    memchr::memchr(b'\t', rest).map_or(rest, |end| &rest[..end])
+}
+
+/// What the changes of one key come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Net<'a> {
+    /// A row that has the key; for its key's values only.
+    pub keyed: &'a [u8],
+    /// Whether a row with this key was there before the first of the changes.
+    pub was_there: bool,
+    /// The row that has the key in the end; `None` if there is none.
+    pub last: Option<&'a [u8]>,
+}
+
+/// The changes of one table, folded.
+#[derive(Debug, Default)]
+pub struct Folded<'a> {
+    nets: Vec<Net<'a>>,
+    places: HashMap<Cow<'a, [u8]>, usize>,
+    unkeyed: Vec<RowChange<'a>>,
+}
+
+impl<'a> Folded<'a> {
+    /// Takes the next change of the table; `key` is `None` for a table without a key.
+    pub fn push(&mut self, key: Option<&KeyPlaces>, change: RowChange<'a>) {
+        let key_of = |row: &'a [u8]| key.and_then(|key| key.of(row));
+        match change {
+            RowChange::Insert { after } => match key_of(after) {
+                Some(key) => self.came(key, after),
+                None => self.unkeyed.push(change),
+            },
+            RowChange::Delete { before } => match key_of(before) {
+                Some(key) => self.went(key, before),
+                None => self.unkeyed.push(change),
+            },
+            RowChange::Update { before, after } => match (key_of(before), key_of(after)) {
+                (Some(was), Some(is)) if was == is => self.stayed(is, after),
+                (None, None) => self.unkeyed.push(change),
+                (was, is) => {
+                    match was {
+                        Some(was) => self.went(was, before),
+                        None => self.unkeyed.push(RowChange::Delete { before }),
+                    }
+                    match is {
+                        Some(is) => self.came(is, after),
+                        None => self.unkeyed.push(RowChange::Insert { after }),
+                    }
+                }
+            },
+        }
+    }
+
+    fn came(&mut self, key: Cow<'a, [u8]>, row: &'a [u8]) {
+        self.net(key, Net { keyed: row, was_there: false, last: None }).last = Some(row);
+    }
+
+    fn stayed(&mut self, key: Cow<'a, [u8]>, row: &'a [u8]) {
+        self.net(key, Net { keyed: row, was_there: true, last: None }).last = Some(row);
+    }
+
+    fn went(&mut self, key: Cow<'a, [u8]>, row: &'a [u8]) {
+        self.net(key, Net { keyed: row, was_there: true, last: None }).last = None;
+    }
+
+    fn net(&mut self, key: Cow<'a, [u8]>, first: Net<'a>) -> &mut Net<'a> {
+        let at = match self.places.entry(key) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                self.nets.push(first);
+                *entry.insert(self.nets.len() - 1)
+            }
+        };
+        &mut self.nets[at]
+    }
+
+    /// What the changes come to, key by key, in the order in which the keys were first met.
+    pub fn nets(&self) -> &[Net<'a>] {
+        &self.nets
+    }
+
+    /// The changes of rows that no key tells apart, in the source's order.
+    pub fn unkeyed(&self) -> &[RowChange<'a>] {
+        &self.unkeyed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folded<'a>(places: &[usize], changes: &[RowChange<'a>]) -> Folded<'a> {
+        let key = KeyPlaces::new(places.to_vec());
+        let mut folded = Folded::default();
+        for &change in changes {
+            folded.push(Some(&key), change);
+        }
+        folded
+    }
+
+    #[test]
+    fn a_key_is_the_bytes_of_its_columns_in_the_keys_order() {
+        let row = b"1\ta\\tb\t\\N\tz";
+        let of = |places: &[usize]| KeyPlaces::new(places.to_vec()).of(row).map(Cow::into_owned);
+        assert_eq!(of(&[0]).as_deref(), Some(&b"1"[..]));
+        assert_eq!(of(&[0, 1]).as_deref(), Some(&b"1\ta\\tb"[..]));
+        assert_eq!(of(&[3, 0]).as_deref(), Some(&b"z\t1"[..]));
+        assert_eq!(of(&[3]).as_deref(), Some(&b"z"[..]));
+        assert_eq!(of(&[0, 2]), None, "a null tells no row from another");
+    }
+
+    #[test]
+    fn the_last_change_of_a_key_stands_for_all() {
+        let folded = folded(
+            &[0],
+            &[
+                RowChange::Insert { after: b"1\ta" },
+                RowChange::Update { before: b"1\ta", after: b"1\tb" },
+                RowChange::Delete { before: b"2\tx" },
+                RowChange::Insert { after: b"2\ty" },
+                RowChange::Update { before: b"3\tx", after: b"3\ty" },
+                RowChange::Delete { before: b"3\ty" },
+            ],
+        );
+        assert_eq!(
+            folded.nets(),
+            [
+                Net { keyed: b"1\ta", was_there: false, last: Some(b"1\tb") },
+                Net { keyed: b"2\tx", was_there: true, last: Some(b"2\ty") },
+                Net { keyed: b"3\ty", was_there: true, last: None },
+            ]
+        );
+    }
+
+    #[test]
+    fn another_case_of_a_key_is_another_key() {
+        let folded = folded(&[0], &[RowChange::Update { before: b"a\t1", after: b"A\t1" }]);
+        assert_eq!(
+            folded.nets(),
+            [
+                Net { keyed: b"a\t1", was_there: true, last: None },
+                Net { keyed: b"A\t1", was_there: false, last: Some(b"A\t1") },
+            ]
+        );
+    }
+
+    #[test]
+    fn rows_with_a_null_key_keep_their_order_and_a_row_that_gets_a_key_leaves_them() {
+        let changes = [
+            RowChange::Insert { after: b"\\N\t1" },
+            RowChange::Update { before: b"\\N\t1", after: b"\\N\t2" },
+            RowChange::Update { before: b"\\N\t2", after: b"7\t2" },
+            RowChange::Update { before: b"7\t2", after: b"\\N\t3" },
+        ];
+        let folded = folded(&[0], &changes);
+        assert_eq!(
+            folded.unkeyed(),
+            [changes[0], changes[1], RowChange::Delete { before: b"\\N\t2" }, RowChange::Insert { after: b"\\N\t3" }]
+        );
+        assert_eq!(folded.nets(), [Net { keyed: b"7\t2", was_there: false, last: None }]);
+    }
+}

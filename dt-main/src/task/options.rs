@@ -1,0 +1,78 @@
+//! What the configuration asks of the parts that do the work.
+
+use dt_common::config::{ConflictPolicy, ResumeKind, SinkTarget, TaskConfig};
+use dt_connector::retry::RetryBudget;
+use dt_connector::{Conflict, SinkOptions};
+use dt_pipeline::{BatchLimits, Order, PipelineOptions, RateLimit};
+use dt_resumer::LogOptions;
+
+/// Rows that are read and not yet applied, where `buffer_memory_mb` leaves the bound to us: some batches for each of
+/// a handful of connections, and well within what the smallest machine has.
+const MEMORY_BYTES: u64 = 12 * 1024 * 1024;
+
+/// Blocks are small against a batch, so that batches are cut where they should be.
+pub const BLOCK_BYTES: usize = 256 * 1024;
+
+/// Where positions are read and written.
+pub fn log_options(config: &TaskConfig) -> LogOptions {
+    let mut options = LogOptions::new(&config.runtime.log_dir);
+    match config.resumer.kind {
+        ResumeKind::Dummy => {}
+        ResumeKind::FromLog => {
+            options.resume_log_dir = config.resumer.log_dir.clone();
+            options.resume_config = config.resumer.config_file.clone();
+        }
+    }
+    options
+}
+
+pub fn sink_options(config: &TaskConfig) -> SinkOptions {
+    let sinker = &config.sinker;
+    SinkOptions {
+        conflict: match (sinker.replace, sinker.conflict_policy) {
+            (true, ConflictPolicy::Interrupt | ConflictPolicy::Ignore) => Conflict::Replace,
+            (false, ConflictPolicy::Interrupt) => Conflict::Interrupt,
+            (false, ConflictPolicy::Ignore) => Conflict::Ignore,
+        },
+        statement_rows: sinker.batch_size,
+        disable_foreign_key_checks: sinker.disable_foreign_key_checks,
+        transaction_isolation: sinker.transaction_isolation.as_sql(),
+    }
+}
+
+/// Batches are written as many at a time as tables are read, or as `[parallelizer] parallel_size` asks for.
+pub fn sinkers(config: &TaskConfig) -> usize {
+    let wanted = config.parallelizer.parallel_size.max(config.extractor.parallel_size);
+    match &config.sinker.target {
+        SinkTarget::Write(endpoint) => wanted.min(endpoint.max_connections),
+        SinkTarget::Dummy => wanted,
+    }
+}
+
+pub fn pipeline_options(config: &TaskConfig, order: Order, parallel_tables: usize) -> PipelineOptions {
+    let memory_bytes = config.pipeline.buffer_memory_mb.map_or(MEMORY_BYTES, |megabytes| megabytes * 1024 * 1024);
+    let megabytes = |limit: Option<u64>| limit.map(|megabytes| megabytes * 1024 * 1024);
+    let retry = RetryBudget { total: config.pipeline.max_retry };
+    let apply_limit =
+        RateLimit { rows_per_sec: config.sinker.max_rps, bytes_per_sec: megabytes(config.sinker.max_mbps) };
+    let batch_bytes = dt_pipeline::options::default_batch_bytes(memory_bytes, parallel_tables, sinkers(config));
+    PipelineOptions {
+        order,
+        memory_bytes,
+        batch: BatchLimits {
+            // Not the page: small pages must not make small transactions, each of which costs the target a sync.
+            // But a batch arrives all at once: no more than a limited target is to take in a second.
+            rows: config.pipeline.buffer_size.min(apply_limit.rows_per_sec.unwrap_or(u64::MAX)),
+            bytes: batch_bytes.min(apply_limit.bytes_per_sec.unwrap_or(u64::MAX)),
+            age: config.pipeline.batch_sink_interval.unwrap_or(dt_pipeline::options::BATCH_AGE),
+        },
+        checkpoint_interval: config.pipeline.checkpoint_interval,
+        apply_retry: retry,
+        save_retry: retry,
+        read_limit: RateLimit {
+            rows_per_sec: config.extractor.max_rps,
+            bytes_per_sec: megabytes(config.extractor.max_mbps),
+        },
+        apply_limit,
+    }
+}

@@ -1,0 +1,86 @@
+//! A snapshot, from its plan to its end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dt_common::Result;
+use dt_common::config::TaskConfig;
+use dt_connector::ReadOptions;
+use dt_connector::retry::RetryBudget;
+use dt_pipeline::{End, Order, Outcome};
+use indicatif::MultiProgress;
+use tokio::sync::watch;
+
+use super::Ends;
+use super::options::{BLOCK_BYTES, pipeline_options, sinkers};
+use super::plan::SnapshotPlan;
+use crate::progress::Progress;
+
+/// Copies what is there.
+pub async fn run(
+    config: &TaskConfig,
+    ends: Ends,
+    bars: Option<MultiProgress>,
+    stop: watch::Receiver<bool>,
+) -> Result<End> {
+    let started = Instant::now();
+    let Ends { mut store, mut source, mut target } = ends;
+    let loaded = super::load(config, &mut store).await?;
+    let reading = Instant::now();
+    let plan = SnapshotPlan::make(config, source.as_mut(), target.as_mut(), loaded.as_ref()).await?;
+    plan.announce();
+    tracing::info!(
+        "{} tables to copy, {} finished before; planned in {:.2} s, of which {:.3} s decided where each begins",
+        plan.tasks.len(),
+        plan.skipped,
+        reading.elapsed().as_secs_f64(),
+        plan.deciding.as_secs_f64()
+    );
+    // Only now that nothing stands against the start is the earlier run's record given up.
+    super::set_earlier_run_aside(config, &mut store).await?;
+
+    let parallel_tables = config.extractor.parallel_size.min(config.extractor.endpoint.max_connections);
+    let sinkers = sinkers(config);
+    let observer = Arc::new(Progress::new(plan.tasks.len(), bars));
+    let skipped = plan.skipped;
+    let extractor = source
+        .snapshot(
+            plan.tasks,
+            ReadOptions {
+                format: plan.format,
+                page_rows: config.extractor.page_rows(&config.pipeline),
+                block_bytes: BLOCK_BYTES,
+                parallel_tables,
+                lineage: plan.lineage,
+                retry: RetryBudget { total: config.pipeline.max_retry },
+            },
+        )
+        .await?;
+    let sinkers = (0..sinkers).map(|_| target.sinker()).collect();
+    let outcome = dt_pipeline::driver::run(
+        extractor,
+        sinkers,
+        Box::new(store),
+        pipeline_options(config, Order::Any, parallel_tables),
+        observer,
+        stop,
+    )
+    .await?;
+    report(&outcome, skipped, started.elapsed());
+    Ok(outcome.end)
+}
+
+fn report(outcome: &Outcome, skipped: usize, elapsed: Duration) {
+    let ended = match outcome.end {
+        End::Complete => "done",
+        End::Stopped => "stopped",
+    };
+    tracing::info!(
+        "snapshot {ended}: tables: {}, rows: {}, bytes: {}, skipped tables: {skipped}, replaced rows: {}, seconds: {:.1}",
+        outcome.lanes_finished,
+        outcome.rows,
+        outcome.bytes,
+        outcome.replaced_rows,
+        elapsed.as_secs_f64()
+    );
+}

@@ -1,0 +1,121 @@
+//! Following changes, from where the last run had come to.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use dt_common::config::TaskConfig;
+use dt_common::position::Lineage;
+use dt_common::{Error, Position, Result};
+use dt_connector::filter::Filter;
+use dt_connector::retry::RetryBudget;
+use dt_connector::router::Router;
+use dt_connector::{Extractor, Source, StreamOptions, Target};
+use dt_pipeline::{End, Order};
+use dt_resumer::{Loaded, cdc};
+use tokio::sync::watch;
+
+use super::Ends;
+use super::options::{BLOCK_BYTES, pipeline_options};
+use crate::progress::StreamProgress;
+
+/// Follows changes until it is stopped, or `end_time_utc` has passed.
+pub async fn run(config: &TaskConfig, ends: Ends, stop: watch::Receiver<bool>) -> Result<End> {
+    let started = Instant::now();
+    let Ends { mut store, mut source, target } = ends;
+    let loaded = super::load(config, &mut store).await?;
+    let resume = resume_point(config, target.as_ref(), loaded.as_ref())?;
+    if let Some(position) = &resume {
+        cdc::announce(position);
+    }
+    let extractor = open(config, source.as_mut(), target.as_ref(), resume).await?;
+    // Only now that nothing stands against the start is the earlier run's record given up.
+    super::set_earlier_run_aside(config, &mut store).await?;
+
+    let outcome = dt_pipeline::driver::run(
+        extractor,
+        // One lane, so one sinker: what one transaction changes, the next may change again.
+        vec![target.sinker()],
+        Box::new(store),
+        pipeline_options(config, Order::PerLane, 1),
+        Arc::new(StreamProgress::new()),
+        stop,
+    )
+    .await?;
+    let ended = match outcome.end {
+        End::Complete => "done",
+        End::Stopped => "stopped",
+    };
+    tracing::info!(
+        "stream {ended}: changes: {}, bytes: {}, seconds: {:.1}",
+        outcome.rows,
+        outcome.bytes,
+        started.elapsed().as_secs_f64()
+    );
+    Ok(outcome.end)
+}
+
+/// The checkpoint to go on from, if there is one.
+///
+/// # Errors
+/// It was recorded for another target: what is between it and now would be missing in this one.
+pub fn resume_point(config: &TaskConfig, target: &dyn Target, loaded: Option<&Loaded>) -> Result<Option<Position>> {
+    let Some(loaded) = loaded else { return Ok(None) };
+    let Some(stored) = cdc::resume_point(loaded, config.extractor.endpoint.db_type)? else { return Ok(None) };
+    let then = stored.lineage().and_then(|lineage| lineage.target.as_deref());
+    match then {
+        Some(then) if then != target.identity() && !config.resumer.allow_other_server => {
+            Err(Error::user("the stored position is of another target server")
+                .with("stored", then)
+                .with("actual", target.identity())
+                .hint("if it is the same data on another server (a failover, a restored backup), set [resumer] allow_other_server=true; to start over, set [resumer] resume_type=dummy"))
+        }
+        Some(_) | None => Ok(Some(stored.entry.position.clone())),
+    }
+}
+
+/// An extractor of the changes from there on.
+pub async fn open(
+    config: &TaskConfig,
+    source: &mut dyn Source,
+    target: &dyn Target,
+    resume: Option<Position>,
+) -> Result<Box<dyn Extractor>> {
+    let lineage = Lineage { source: Some(source.identity().to_owned()), target: Some(target.identity().to_owned()) };
+    let format =
+        source.formats().iter().find(|format| target.formats().contains(format)).copied().ok_or_else(|| {
+            Error::config(format!("{} cannot be written to {}", source.describe(), target.describe()))
+        })?;
+    let filter = Filter::new(&config.filter)?;
+    let router = Router::new(&config.router)?;
+    refuse_circles(source, target, &filter, &router).await?;
+    let options = StreamOptions {
+        filter: Arc::new(filter),
+        router: Arc::new(router),
+        format,
+        block_bytes: BLOCK_BYTES,
+        task_id: config.task_id(),
+        lineage,
+        allow_other_server: config.resumer.allow_other_server,
+        retry: RetryBudget { total: config.pipeline.max_retry },
+    };
+    source.stream(resume, options).await
+}
+
+/// Refuses to follow what the task itself writes: each change would come back as another one, for ever.
+async fn refuse_circles(source: &mut dyn Source, target: &dyn Target, filter: &Filter, router: &Router) -> Result<()> {
+    if source.identity() != target.identity() {
+        return Ok(());
+    }
+    for table in source.tables(filter).await? {
+        let routed = router.route(table)?;
+        if filter.passes(&routed.target) {
+            return Err(Error::config(
+                "source and target are the same server, and what is written to itself would be followed again",
+            )
+            .with("table", &routed.source.id)
+            .with("written to", &routed.target)
+            .hint("check the two urls, or give the tables other names with [router] that [filter] does not follow"));
+        }
+    }
+    Ok(())
+}
