@@ -155,7 +155,6 @@ fn everything_that_is_wrong_is_said_at_once_with_its_line() -> Result<()> {
 #[test]
 fn what_is_to_come_is_refused_by_name() -> Result<()> {
     for (section, key, value, named) in [
-        ("extractor", "extract_type", "cdc", "`extract_type=cdc`"),
         ("extractor", "extract_type", "struct", "`extract_type=struct`"),
         ("extractor", "extract_type", "check_log", "`extract_type=check_log`"),
         ("extractor", "extract_type", "snapshot_and_cdc", "`extract_type=snapshot_and_cdc`"),
