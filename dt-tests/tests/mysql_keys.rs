@@ -132,13 +132,16 @@ fn resumed_after_a_kill(route: Route, kind: Kind, database: &str) -> Result<()> 
 
     let progress = slow.progress()?;
     let mut wrong = Vec::new();
+    let mut finished = Vec::new();
     for table in &paged {
         let RecordedKey(parts) = progress.of(database, table.name).context("the position is gone")?;
         if progress.is_finished(database, table.name) {
-            wrong.push(format!("{}: finished before the kill", table.name));
+            finished.push(table.name);
         }
         wrong.extend(not_as_documented(&source, table, &parts)?);
     }
+    // The slowest table's first position decides when the kill comes, and the fastest may be done by then; few are.
+    ensure!(finished.len() * 5 <= paged.len(), "finished before the kill: {finished:?} of {} tables", paged.len());
     let resumed = slow.unset("filter", "where_conditions").run()?.expect_code(0)?;
     let judge = Judge::new(&source, &target);
     let mut rows = 0;
@@ -149,7 +152,7 @@ fn resumed_after_a_kill(route: Route, kind: Kind, database: &str) -> Result<()> 
             wrong.push(format!("{}: {verdict}", table.name));
         }
     }
-    for table in &paged {
+    for table in paged.iter().filter(|table| !finished.contains(&table.name)) {
         let line = format!("resumer, get resume value, schema: {database}, tb: {}, col: ", table.name);
         if !resumed.log.contains(&line) {
             wrong.push(format!("{}: not resumed", table.name));
