@@ -165,11 +165,11 @@ fn comparable(column: &str, data_type: &str) -> Result<String> {
             format!("SHA2(CONVERT({column} USING utf8mb4), 256)")
         }
         "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "vector" => {
-            format!("SHA2(HEX({column}), 256)")
+            format!("SHA2({column}, 256)")
         }
         "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon"
         | "geometrycollection" | "geomcollection" => {
-            format!("CONCAT(ST_SRID({column}), ':', SHA2(HEX(ST_AsBinary({column})), 256))")
+            format!("CONCAT(ST_SRID({column}), ':', SHA2(ST_AsBinary({column}), 256))")
         }
         other => bail!("the judge does not know how to compare a column of type `{other}`; give it an expression"),
     })
