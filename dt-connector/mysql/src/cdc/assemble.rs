@@ -145,8 +145,9 @@ impl Assembler {
         let committed =
             || Place { file: self.committed.0.clone(), offset: self.committed.1, gtids: self.place.gtids.clone() };
         let prepared = self.prepared.values().map(|prepared| &prepared.before);
-        // Of one file, or of files that follow each other: the lowest is the one that was prepared first.
-        prepared.min_by(|a, b| (&a.file, a.offset).cmp(&(&b.file, b.offset))).cloned().unwrap_or_else(committed)
+        // Of one file, or of files that follow each other: the lowest is the one that was prepared first. After
+        // `.999999` comes `.1000000`, so that the longer name is the later one.
+        prepared.min_by_key(|place| (place.file.len(), &place.file, place.offset)).cloned().unwrap_or_else(committed)
     }
 
     /// The end of the last event.
