@@ -3,6 +3,7 @@
 //! Here are only the arguments, the configuration, the one list of connectors, the terminal and the exit codes; what
 //! moves the data is in the crates below.
 
+mod allocator;
 mod args;
 mod connectors;
 mod exit;
@@ -25,10 +26,8 @@ use crate::args::Args;
 use crate::exit::Exit;
 use crate::signals::Signals;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::give_back_at_once();
     // Wrong arguments are a wrong configuration: clap's own exit code for them is 2 as well.
     let args = Args::parse();
     let ended = read(&args.path()).and_then(|parsed| {
