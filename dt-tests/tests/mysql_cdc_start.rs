@@ -7,7 +7,7 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use dt_tests::db::Db;
 use dt_tests::judge::Judge;
-use dt_tests::servers::{self, Kind, Pair};
+use dt_tests::servers::{self, Kind, Options, Pair};
 use dt_tests::task::Task;
 use streams::{BOTH, checkpoint, end_of_binlog, executed, follow, stop, stream, until_rows};
 
@@ -57,6 +57,7 @@ fn now_is_recorded_at_once_and_what_comes_while_the_task_is_dead_is_not_lost() -
         let pair = servers::pair(kind)?;
         let (source, target) = table(pair, "from_now")?;
         add(&source, 1..=2)?;
+        let then = executed(&source, kind)?;
         let task = of(pair, "from_now")?.set("extractor", "gtid_enabled", by_gtid).set(
             "pipeline",
             "checkpoint_interval_secs",
@@ -66,7 +67,7 @@ fn now_is_recorded_at_once_and_what_comes_while_the_task_is_dead_is_not_lost() -
         running.until("a checkpoint is recorded", || Ok(checkpoint(&task)?.is_some()))?;
         let first = checkpoint(&task)?.context("no checkpoint")?;
         running.kill9()?;
-        is_the_full_set(&source, kind, &text(&first, "gtid_set")?, &executed(&source, kind)?)?;
+        is_the_full_set(&source, kind, &text(&first, "gtid_set")?, &then)?;
         add(&source, 3..=4)?;
         let mut running = follow(&task)?;
         until_rows(&mut running, &target, "t", 2)?;
@@ -174,6 +175,61 @@ fn it_begins_with_what_was_committed_at_a_time_and_ends_after_another() -> Resul
         equal_but(&source, &target, "id > 2")?;
     }
     Ok(())
+}
+
+#[test]
+fn after_a_gtid_set_it_ends_only_when_everything_until_the_end_time_is_read() -> Result<()> {
+    for kind in BOTH {
+        let pair = servers::pair(kind)?;
+        let (source, target) = table(pair, "set_to_time")?;
+        add(&source, 1..=2)?;
+        let set = executed(&source, kind)?;
+        add(&source, 3..=5)?;
+        let end = time(&source, 1)?;
+        until_passed(&source, &end)?;
+        // The time is over before the first event has come: what the server has not sent yet is still to be had.
+        let task = of(pair, "set_to_time")?
+            .set("extractor", "gtid_enabled", "true")
+            .set("extractor", "gtid_set", &set)
+            .set("extractor", "end_time_utc", &end);
+        let ended = task.run()?.expect_code(0)?;
+        assert_eq!(ids(&target)?, "3 4 5", "{kind}: {}", ended.said());
+    }
+    Ok(())
+}
+
+#[test]
+fn mariadb_is_followed_by_gtid_behind_an_event_that_it_does_not_look_over_itself() -> Result<()> {
+    let pair = Pair::start(Kind::Mariadb, &Options::default())?;
+    let (source, target) = pair.database("large_event")?;
+    for db in [&source, &target] {
+        db.exec_all([
+            "CREATE TABLE t (id int PRIMARY KEY, v longblob)",
+            "SET GLOBAL max_allowed_packet = 64 * 1024 * 1024",
+        ])?;
+    }
+    // Sessions have the limit that was there when they began.
+    let large = pair.source.db()?;
+    large.exec("INSERT INTO large_event.t VALUES (1, REPEAT('x', 20000000))")?;
+    source.exec("SET GLOBAL max_allowed_packet = 16 * 1024 * 1024")?;
+    let (file, position) = end_of_binlog(&source)?;
+    let asked = pair.source.db()?.value(format!("SELECT BINLOG_GTID_POS('{file}', {position})"))?;
+    assert_eq!(asked, None, "the server does tell its position: the test tests nothing");
+    source.exec("SET GLOBAL max_allowed_packet = 64 * 1024 * 1024")?;
+    add(&source, 2..=3)?;
+    let then = executed(&source, Kind::Mariadb)?;
+    source.exec("SET GLOBAL max_allowed_packet = 16 * 1024 * 1024")?;
+    let task = of(&pair, "large_event")?.set("extractor", "binlog_filename", &file).set(
+        "extractor",
+        "binlog_position",
+        &position,
+    );
+    let mut running = follow(&task)?;
+    until_rows(&mut running, &target, "t", 2)?;
+    stop(running)?;
+    assert_eq!(ids(&target)?, "2 3");
+    let stored = checkpoint(&task)?.context("no checkpoint")?;
+    is_the_full_set(&source, Kind::Mariadb, &text(&stored, "gtid_set")?, &then)
 }
 
 fn equal_but(source: &Db, target: &Db, condition: &str) -> Result<()> {

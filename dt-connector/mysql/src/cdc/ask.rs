@@ -25,7 +25,7 @@ pub async fn facts(conn: &mut Conn, server: &Server) -> Result<ServerFacts> {
     let value = |name: &str| variables.get(name).cloned().unwrap_or_default();
     let log_bin = value("log_bin").eq_ignore_ascii_case("ON") || value("log_bin") == "1";
     let files = if log_bin { files(conn).await? } else { Vec::new() };
-    let status = if log_bin { status(conn).await? } else { Status::default() };
+    let mut status = if log_bin { status(conn).await? } else { Status::default() };
     let set = |text: &str| {
         GtidSet::parse(server.flavor, text)
             .map_err(|error| Error::fatal("the source's GTID set is not understood").caused_by(error))
@@ -33,13 +33,12 @@ pub async fn facts(conn: &mut Conn, server: &Server) -> Result<ServerFacts> {
     let (executed, purged) = match server.flavor {
         Flavor::Mysql => (set(&status.executed)?, set(&value("gtid_purged"))?),
         Flavor::Mariadb => {
-            // Of the end that was told, and not of now: a transaction in between would be taken for read.
-            let executed = match &status.end {
-                Some(end) => mariadb_gtids_at(conn, end).await?,
-                None => String::new(),
-            };
+            let executed = mariadb_executed(conn, &mut status).await?;
             let purged = match files.first() {
-                Some(first) => mariadb_gtids_at(conn, &Place { file: first.name.clone(), position: 4 }).await?,
+                Some(first) => {
+                    let head = Place { file: first.name.clone(), position: 4 };
+                    mariadb_gtids_at(conn, &head).await?.ok_or_else(|| untold(&head))?
+                }
                 None => String::new(),
             };
             (set(&executed)?, set(&purged)?)
@@ -113,21 +112,44 @@ async fn status(conn: &mut Conn) -> Result<Status> {
     Ok(Status { end: place, do_db: list(2), ignore_db: list(3), executed })
 }
 
-/// What MariaDB has executed at a place of its binlog.
-///
-/// # Errors
-/// Also if the file was purged a moment ago.
-pub async fn mariadb_gtids_at(conn: &mut Conn, place: &Place) -> Result<String> {
+/// What MariaDB has executed at a place of its binlog; `None` if it cannot tell: it reads the file up to there as a
+/// client would, and gives up at an event that is larger than `max_allowed_packet`.
+pub async fn mariadb_gtids_at(conn: &mut Conn, place: &Place) -> Result<Option<String>> {
     let Place { file, position } = place;
     let answer: Option<Option<String>> = conn
         .query_first(format!("SELECT BINLOG_GTID_POS({}, {position})", crate::sql::string(file)))
         .await
         .map_err(|error| classify(DOING, error))?;
-    answer.flatten().ok_or_else(|| {
-        Error::new(ErrorClass::Reconnect, "the source does not know the GTID position of its own binlog")
-            .with("place", place)
-            .hint("the file may have been purged while it was looked at: try again")
-    })
+    Ok(answer.flatten())
+}
+
+/// What MariaDB has executed at the end that `status` tells, and not now: a transaction in between would be taken for
+/// read.
+async fn mariadb_executed(conn: &mut Conn, told: &mut Status) -> Result<String> {
+    /// How often the log's end may move on while it is asked about.
+    const TRIES: usize = 100;
+    let Some(mut end) = told.end.clone() else { return Ok(String::new()) };
+    if let Some(gtids) = mariadb_gtids_at(conn, &end).await? {
+        return Ok(gtids);
+    }
+    // The same variable on both sides of an end that has not moved is what is done there.
+    for _ in 0..TRIES {
+        let now: Option<String> =
+            conn.query_first("SELECT @@GLOBAL.gtid_binlog_pos").await.map_err(|error| classify(DOING, error))?;
+        *told = status(conn).await?;
+        match (&told.end, now) {
+            (Some(still), Some(now)) if *still == end => return Ok(now),
+            (Some(moved), _) => end = moved.clone(),
+            (None, _) => return Ok(String::new()),
+        }
+    }
+    Err(untold(&end))
+}
+
+fn untold(place: &Place) -> Error {
+    Error::new(ErrorClass::Reconnect, "the source does not know the GTID position of its own binlog")
+        .with("place", place)
+        .hint("the file may have been purged while it was looked at: try again")
 }
 
 fn privileges(error: mysql_async::Error) -> Error {

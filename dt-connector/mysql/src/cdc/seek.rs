@@ -3,8 +3,8 @@
 
 use dt_common::{Error, Result};
 
-use super::binlog::{Body, Event, GtidIntervals};
-use super::gtid::{Gtid, GtidSet, MysqlGtid, Origin, Uuid};
+use super::binlog::{self, Body, Event, GtidIntervals};
+use super::gtid::{Gtid, GtidSet, MariadbGtid, MysqlGtid, Origin, Uuid};
 use super::place::Place;
 use crate::connect::Flavor;
 
@@ -40,7 +40,7 @@ impl Seek {
     }
 
     /// Takes in an event as the server sends it, none from inside a compressed transaction. The place, once it is
-    /// found; its GTIDs are `None` where the file does not tell them (MariaDB tells them by a query).
+    /// found; its GTIDs are `None` where the file does not tell them.
     ///
     /// # Errors
     /// An offset that is looked for lies within a transaction: nothing can begin there.
@@ -56,6 +56,12 @@ impl Seek {
         let begins_at = self.at.offset;
         match &event.body {
             Body::PreviousGtids(sets) => self.at.gtids = Some(previous(sets)?),
+            // Of each domain the last transaction of every server, the newest one last (MariaDB documentation,
+            // GTID_LIST_EVENT).
+            Body::MariadbGtidList(list) => {
+                self.at.gtids = Some(GtidSet::empty(Flavor::Mariadb));
+                list.iter().try_for_each(|gtid| self.add(&mariadb(gtid)))?;
+            }
             Body::Gtid(gtid) => {
                 // The time of the commit, where the server is new enough to say it.
                 let committed = match gtid.committed_micros / 1_000_000 {
@@ -66,19 +72,19 @@ impl Seek {
                     return Ok(Some(self.at.clone()));
                 }
                 self.in_transaction = true;
-                if let (Some(set), Some(named)) = (&mut self.at.gtids, gtid.gtid.clone()) {
+                if let Some(named) = gtid.gtid.clone() {
                     let bad = |_| Error::fatal("a GTID of the source's binlog is not understood");
                     let tag = named.tag.map(|tag| tag.parse()).transpose().map_err(bad)?;
                     let origin = Origin { uuid: Uuid(named.uuid), tag };
-                    let gtid = MysqlGtid::new(origin, named.number).map(Gtid::Mysql).map_err(bad)?;
-                    set.add(&gtid).map_err(|error| Error::fatal(error.to_string()))?;
+                    self.add(&MysqlGtid::new(origin, named.number).map(Gtid::Mysql).map_err(bad)?)?;
                 }
             }
-            Body::MariadbGtid(_) => {
+            Body::MariadbGtid(event_of) => {
                 if self.is_found(begins_at, u64::from(event.header.timestamp))? {
                     return Ok(Some(self.at.clone()));
                 }
                 self.in_transaction = true;
+                self.add(&mariadb(&event_of.gtid))?;
             }
             _ => {}
         }
@@ -101,9 +107,18 @@ impl Seek {
         }
     }
 
+    fn add(&mut self, gtid: &Gtid) -> Result<()> {
+        let Some(set) = &mut self.at.gtids else { return Ok(()) };
+        set.add(gtid).map_err(|error| Error::fatal(error.to_string()))
+    }
+
     fn is_at_end(&self) -> bool {
         self.at.file == self.end.0 && self.at.offset >= self.end.1
     }
+}
+
+fn mariadb(&binlog::MariadbGtid { domain, server, sequence }: &binlog::MariadbGtid) -> Gtid {
+    Gtid::Mariadb(MariadbGtid { domain, server, seq: sequence })
 }
 
 fn previous(sets: &[GtidIntervals]) -> Result<GtidSet> {
@@ -115,3 +130,6 @@ fn previous(sets: &[GtidIntervals]) -> Result<GtidSet> {
     GtidSet::parse(Flavor::Mysql, &texts.collect::<Vec<_>>().join(","))
         .map_err(|error| Error::fatal("the GTIDs at the head of a binlog file are not understood").caused_by(error))
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,9 @@ use crate::snapshot::chance;
 /// How often the distance to the purge is looked at.
 const HEAD_ROOM_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Where a binlog file's first event is, behind its magic number.
+const BINLOG_HEAD: u64 = 4;
+
 /// How often a stream that has read everything asks whether `end_time_utc` has passed.
 const END_TIME_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -58,6 +61,8 @@ enum Ended {
     Complete,
     /// An error; its class says whether it is tried again.
     Failed(Error),
+    /// The server at this address cannot give what is still to be read; another one may.
+    Refused(Error),
 }
 
 impl From<Stopped> for Ended {
@@ -149,20 +154,26 @@ impl MysqlStream {
     /// The place to read from, checked against what the source has now.
     async fn start(&self, facts: &ServerFacts) -> Result<Place> {
         let accept = if self.stream.allow_other_server { Accept::AnyServer } else { Accept::ThisServer };
-        let end = || facts.end.clone().ok_or_else(|| Error::user("the source has no binlog"));
         Ok(match resume::start(facts, &self.options, self.stored.as_ref(), accept)? {
             Start::AfterGtids { done, moved_from } => {
-                if let Some(from) = moved_from {
+                if let Some(from) = &moved_from {
                     tracing::warn!(
                         "the position was recorded on another server ({from}); this one ({}) has the same transactions, and the stream goes on here by GTID",
                         self.server.identity
                     );
                 }
-                // Where the server will really begin is told by its first event; until then this is as good a name.
-                let stored = self.stored.as_ref().filter(|stored| !stored.binlog_filename.is_empty());
-                let (file, offset) = match stored {
-                    Some(stored) => (stored.binlog_filename.clone(), stored.next_event_position),
-                    None => end().map(|end| (end.file, end.position))?,
+                // Where the server will really begin is told by its first event. Until then it is a place that nothing
+                // to be read lies in front of, for whoever goes on by it: the stored one if it is this server's, the
+                // log's end if all is done, else the head of the oldest file.
+                let stored = self.stored.as_ref().filter(|stored| {
+                    moved_from.is_none() && facts.files.iter().any(|file| file.name == stored.binlog_filename)
+                });
+                let end = facts.end.as_ref().filter(|_| done == facts.gtids.executed);
+                let (file, offset) = match (stored, end, facts.files.first()) {
+                    (Some(stored), _, _) => (stored.binlog_filename.clone(), stored.next_event_position),
+                    (None, Some(end), _) => (end.file.clone(), end.position),
+                    (None, None, Some(oldest)) => (oldest.name.clone(), BINLOG_HEAD),
+                    (None, None, None) => return Err(Error::user("the source has no binlog")),
                 };
                 Place { file, offset, gtids: Some(done) }
             }
@@ -185,7 +196,8 @@ impl MysqlStream {
     async fn file_at(&self, facts: &ServerFacts, time: u64) -> Result<resume::Place> {
         let mut begun = Vec::with_capacity(facts.files.len());
         for file in &facts.files {
-            let mut stream = self.dump(&Place { file: file.name.clone(), offset: 4, gtids: None }, false).await?;
+            let mut stream =
+                self.dump(&Place { file: file.name.clone(), offset: BINLOG_HEAD, gtids: None }, false).await?;
             let began = loop {
                 let event = next_event(&mut stream, self.options.binlog_timeout).await?;
                 // The file's own description; the artificial rotation before it has no time.
@@ -207,32 +219,27 @@ impl MysqlStream {
         if let (Goal::Offset(offset), false) = (goal, facts.gtids_are_kept()) {
             return Ok(unknown(offset));
         }
-        let found = match (goal, self.server.flavor) {
-            (Goal::Offset(offset), Flavor::Mariadb) => unknown(offset),
-            (Goal::Offset(_), Flavor::Mysql) | (Goal::Time(_), Flavor::Mysql | Flavor::Mariadb) => {
-                self.read_to(facts, file, goal).await?
-            }
-        };
-        match self.server.flavor {
-            Flavor::Mysql if facts.gtids_are_kept() => Ok(found),
-            Flavor::Mysql => Ok(Place { gtids: None, ..found }),
-            Flavor::Mariadb => {
-                let mut conn = connect::connect(self.address(), self.server.flavor, &Session::Read).await?;
-                let at = resume::Place { file: found.file.clone(), position: found.offset };
-                let text = ask::mariadb_gtids_at(&mut conn, &at).await?;
-                let _ = conn.disconnect().await;
+        if let (Goal::Offset(offset), Flavor::Mariadb) = (goal, self.server.flavor) {
+            // The server is asked before its file is read.
+            let mut conn = connect::connect(self.address(), self.server.flavor, &Session::Read).await?;
+            let at = resume::Place { file: file.to_owned(), position: offset };
+            let text = ask::mariadb_gtids_at(&mut conn, &at).await?;
+            let _ = conn.disconnect().await;
+            if let Some(text) = text {
                 let gtids = GtidSet::parse(Flavor::Mariadb, &text)
                     .map_err(|error| Error::fatal("the source's GTID position is not understood").caused_by(error))?;
-                Ok(Place { gtids: Some(gtids), ..found })
+                return Ok(Place { gtids: Some(gtids), ..unknown(offset) });
             }
         }
+        let found = self.read_to(facts, file, goal).await?;
+        Ok(if facts.gtids_are_kept() { found } else { Place { gtids: None, ..found } })
     }
 
     /// Reads a file from its head to the goal.
     async fn read_to(&self, facts: &ServerFacts, file: &str, goal: Goal) -> Result<Place> {
         let end = facts.end.as_ref().ok_or_else(|| Error::user("the source has no binlog"))?;
         let mut seek = Seek::new(goal, file.to_owned(), (end.file.clone(), end.position));
-        let mut stream = self.dump(&Place { file: file.to_owned(), offset: 4, gtids: None }, false).await?;
+        let mut stream = self.dump(&Place { file: file.to_owned(), offset: BINLOG_HEAD, gtids: None }, false).await?;
         let mut format = Format::UNANNOUNCED;
         let mut inner_left: u64 = 0;
         loop {
@@ -267,11 +274,11 @@ impl MysqlStream {
         let facts = ask::facts(&mut conn, &self.server).await?;
         let _ = conn.disconnect().await;
         let is_read = match (&facts.end, &place.gtids) {
-            (Some(end), _) if end.file == place.file && place.offset >= end.position => true,
             (_, Some(done)) if self.options.gtid_enabled => {
                 done.contains_set(&facts.gtids.executed).map_err(|error| Error::fatal(error.to_string()))?
             }
-            (Some(_) | None, Some(_) | None) => false,
+            (Some(end), _) => end.file == place.file && place.offset >= end.position,
+            (None, _) => false,
         };
         Ok(is_read)
     }
@@ -328,13 +335,21 @@ impl MysqlStream {
         format!("SET {}", set.join(", "))
     }
 
-    async fn follow(&mut self, outlet: &Outlet, backoff: &mut Backoff) -> std::result::Result<(), Ended> {
+    /// Where the server that now answers at the address is followed from.
+    async fn begin(&mut self) -> Result<Place> {
         let (server, _) = connect::discover_again(self.address()).await?;
         self.stream.lineage.source = Some(server.identity.clone());
         self.server = server;
         let facts = self.facts().await?;
         resume::check_followable(&facts)?;
-        let place = self.start(&facts).await?;
+        self.start(&facts).await
+    }
+
+    async fn follow(&mut self, outlet: &Outlet, backoff: &mut Backoff) -> std::result::Result<(), Ended> {
+        let place = self.begin().await.map_err(|error| match error.class().is_transient() {
+            true => Ended::Failed(error),
+            false => Ended::Refused(error),
+        })?;
         let by_gtid = self.options.gtid_enabled && place.gtids.is_some();
         tracing::info!(
             "MysqlCdcExtractor starts, binlog_filename: {}, binlog_position: {}, gtid_enabled: {}, gtid_set: {}, heartbeat_interval_secs: {}, heartbeat_tb: {}",
@@ -479,7 +494,10 @@ impl Extractor for MysqlStream {
             match ended {
                 Ok(()) => {}
                 Err(Ended::Stopped | Ended::Complete) => break Ok(()),
-                Err(Ended::Failed(error)) if error.class().is_transient() => {
+                Err(Ended::Refused(error)) if self.addresses.len() == 1 => break Err(error),
+                Err(Ended::Failed(error)) if !error.class().is_transient() => break Err(error),
+                // A replica may lag behind, or have purged what another one still has.
+                Err(Ended::Failed(error) | Ended::Refused(error)) => {
                     let Some(pause) = backoff.failed(clock.elapsed(), chance()) else {
                         break Err(error.hint("the connection could not be made again within [pipeline] max_retry_secs; start the task again with resume_type=from_log"));
                     };
@@ -505,7 +523,6 @@ impl Extractor for MysqlStream {
                         () = tokio::time::sleep(pause) => {}
                     }
                 }
-                Err(Ended::Failed(error)) => break Err(error),
             }
         };
         if let Some(beating) = beating {
