@@ -39,6 +39,15 @@ pub struct Block {
 }
 
 impl Block {
+    /// The bytes it takes while it waits: its rows, and what is said of each change.
+    pub fn bytes(&self) -> u64 {
+        let changes = match &self.contents {
+            BlockContents::Rows(_) => 0,
+            BlockContents::Changes(changes) => size_of_val(changes.as_slice()),
+        };
+        (self.data.len() + changes) as u64
+    }
+
     /// Whether the two may be applied in one target transaction: rows of the same table, or changes.
     pub fn goes_with(&self, other: &Block) -> bool {
         let alike = match (&self.contents, &other.contents) {
@@ -70,7 +79,8 @@ pub struct Change {
     pub op: Op,
 }
 
-/// What was done to a row. Each row is whole: all columns that are copied.
+/// What was done to a row. A row that is, is whole: all columns that are copied. So is a row that was in a table without a
+/// key, or with a null in its key; of others the fields outside the key may be left empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
     /// A new row.
@@ -176,9 +186,9 @@ impl Batch {
         self.blocks.iter().map(|block| block.rows).sum()
     }
 
-    /// How many bytes the rows take.
+    /// How many bytes the blocks take.
     pub fn bytes(&self) -> u64 {
-        self.blocks.iter().map(|block| block.data.len() as u64).sum()
+        self.blocks.iter().map(Block::bytes).sum()
     }
 
     /// Spends the batch. Called by a sinker, only after the target has committed all of its rows.

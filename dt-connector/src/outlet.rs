@@ -45,7 +45,7 @@ impl Outlet {
 
     /// Sends a block, waiting until the memory budget has room for it.
     pub async fn rows(&self, block: Block) -> Result<(), Stopped> {
-        let units = u32::try_from((block.data.len() as u64).div_ceil(UNIT_BYTES).max(1)).unwrap_or(u32::MAX);
+        let units = u32::try_from(block.bytes().div_ceil(UNIT_BYTES).max(1)).unwrap_or(u32::MAX);
         let mut stop = self.stop.clone();
         let memory = tokio::select! {
             biased;

@@ -1,10 +1,10 @@
 //! The batcher: collects blocks of rows into batches worth a transaction.
 //!
 //! Every lane collects for itself, so a batch never holds rows of two lanes, nor rows of two tables (pitfall 45);
-//! changes of any tables go together. A batch is cut when it is full (by rows or bytes), when it is old, and when its lane ends. Age matters for
-//! more than latency: rows that wait for company hold memory of the pipeline's budget, and a reader that waits for
-//! that budget would otherwise wait for ever. A block is never split: one that is larger than a batch should be goes
-//! alone.
+//! changes of any tables go together. A batch is cut when it is full (by rows or bytes), when it is old and could go at
+//! once, and when its lane ends. Age matters for more than latency: rows that wait for company hold memory of the
+//! pipeline's budget, and a reader that waits for that budget would otherwise wait for ever. A block is never split: one
+//! that is larger than a batch should be goes alone.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -78,10 +78,14 @@ impl Batcher {
         self.open.remove(&lane).map(|open| open.cut)
     }
 
-    /// Hands out what has waited long enough at `now`.
-    pub fn cut_aged(&mut self, now: Duration) -> Vec<Cut> {
+    /// Hands out what has waited long enough at `now`, of the lanes whose next batch may go at once: what would have to
+    /// wait anyway goes on collecting.
+    pub fn cut_aged(&mut self, now: Duration, may_go: impl Fn(LaneId) -> bool) -> Vec<Cut> {
         let age = self.limits.age;
-        self.open.extract_if(.., |_, open| open.since + age <= now).map(|(_, open)| open.cut).collect()
+        self.open
+            .extract_if(.., |&lane, open| open.since + age <= now && may_go(lane))
+            .map(|(_, open)| open.cut)
+            .collect()
     }
 
     /// Hands out everything.
@@ -90,8 +94,9 @@ impl Batcher {
     }
 
     /// When [`Batcher::cut_aged`] will next have something.
-    pub fn deadline(&self) -> Option<Duration> {
-        self.open.values().map(|open| open.since + self.limits.age).min()
+    pub fn deadline(&self, may_go: impl Fn(LaneId) -> bool) -> Option<Duration> {
+        let may_go = self.open.iter().filter(|&(&lane, _)| may_go(lane));
+        may_go.map(|(_, open)| open.since + self.limits.age).min()
     }
 }
 
@@ -105,7 +110,7 @@ impl Open {
         let contents = &self.cut.contents;
         self.cut.blocks.last().is_none_or(|last| {
             last.goes_with(block)
-                && contents.bytes + block.data.len() as u64 <= limits.bytes
+                && contents.bytes + block.bytes() <= limits.bytes
                 && contents.rows + block.rows <= limits.rows
         })
     }
@@ -113,7 +118,7 @@ impl Open {
     fn push(&mut self, mut block: Block, memory: Option<OwnedSemaphorePermit>) {
         let contents = &mut self.cut.contents;
         contents.rows += block.rows;
-        contents.bytes += block.data.len() as u64;
+        contents.bytes += block.bytes();
         contents.progress = block.progress.take().or(contents.progress.take());
         contents.checkpoint = block.checkpoint.take().or(contents.checkpoint.take());
         self.cut.memory.extend(memory);
@@ -190,17 +195,32 @@ mod tests {
         assert_eq!(sizes(&batcher.cut_all()), [(1, 1, 1), (2, 1, 1)]);
     }
 
+    fn any(_: LaneId) -> bool {
+        true
+    }
+
+    #[test]
+    fn an_old_batch_that_would_have_to_wait_goes_on_collecting() {
+        let (mut batcher, table) = (Batcher::new(LIMITS), table("t"));
+        let (old, busy) = (Duration::from_millis(200), |lane| lane != LaneId(1));
+        batcher.push(block(1, &table, 1, 1), None, START);
+        assert_eq!(batcher.deadline(busy), None);
+        assert!(batcher.cut_aged(old, busy).is_empty());
+        batcher.push(block(1, &table, 1, 1), None, old);
+        assert_eq!(sizes(&batcher.cut_aged(old, any)), [(1, 2, 2)]);
+    }
+
     #[test]
     fn a_partial_batch_is_cut_when_it_is_old_and_not_before() {
         let (mut batcher, table) = (Batcher::new(LIMITS), table("t"));
-        assert_eq!(batcher.deadline(), None);
+        assert_eq!(batcher.deadline(any), None);
         batcher.push(block(1, &table, 1, 1), None, Duration::from_millis(10));
         batcher.push(block(1, &table, 1, 1), None, Duration::from_millis(90));
         batcher.push(block(2, &table, 1, 1), None, Duration::from_millis(90));
-        assert_eq!(batcher.deadline(), Some(Duration::from_millis(110)));
-        assert!(batcher.cut_aged(Duration::from_millis(109)).is_empty());
-        assert_eq!(sizes(&batcher.cut_aged(Duration::from_millis(110))), [(1, 2, 2)]);
-        assert_eq!(batcher.deadline(), Some(Duration::from_millis(190)));
+        assert_eq!(batcher.deadline(any), Some(Duration::from_millis(110)));
+        assert!(batcher.cut_aged(Duration::from_millis(109), any).is_empty());
+        assert_eq!(sizes(&batcher.cut_aged(Duration::from_millis(110), any)), [(1, 2, 2)]);
+        assert_eq!(batcher.deadline(any), Some(Duration::from_millis(190)));
     }
 
     #[test]

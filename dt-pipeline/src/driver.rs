@@ -228,7 +228,7 @@ impl Driver {
         };
         if let Event::Rows(block) = &delivery.event {
             let now = Instant::now();
-            let pause = self.reader.pacer.take(block.rows, block.data.len() as u64, now - self.started);
+            let pause = self.reader.pacer.take(block.rows, block.bytes(), now - self.started);
             self.reader.paused_until = now + pause;
         }
         Some(Input::Delivered(Box::new(delivery)))

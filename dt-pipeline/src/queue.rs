@@ -42,6 +42,15 @@ impl Queue {
         }
     }
 
+    /// Whether a batch of the lane that came now would be handed out at once.
+    pub fn may_go(&self, lane: LaneId) -> bool {
+        let lane_is_free = match self.order {
+            Order::Any => true,
+            Order::PerLane => !self.behind.contains_key(&lane),
+        };
+        lane_is_free && self.out + self.ready.len() < self.sinkers
+    }
+
     /// The next batch for a sinker, if one is free and one may go.
     pub fn pop(&mut self) -> Option<Batch> {
         if self.out >= self.sinkers {

@@ -204,7 +204,7 @@ impl State {
 
     /// When [`Input::Tick`] is due, if nothing else happens before.
     pub fn deadline(&self) -> Option<Duration> {
-        let batch = self.batcher.deadline();
+        let batch = self.batcher.deadline(|lane| self.queue.may_go(lane));
         let save = if self.acknowledging || self.mode >= Mode::Unrecordable { None } else { self.recorder.deadline() };
         batch.into_iter().chain(save).min()
     }
@@ -350,7 +350,7 @@ impl State {
 
     // What follows from the state alone, whatever has just happened.
     fn go_on(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        let aged = self.batcher.cut_aged(now);
+        let aged = self.batcher.cut_aged(now, |lane| self.queue.may_go(lane));
         self.enqueue(aged);
         while let Some(batch) = self.queue.pop() {
             actions.push(Action::Apply(batch));

@@ -10,6 +10,9 @@ use dt_resumer::LogOptions;
 /// a handful of connections, and well within what the smallest machine has.
 const MEMORY_BYTES: u64 = 12 * 1024 * 1024;
 
+/// The same for a stream, whose batches are larger.
+const STREAM_MEMORY_BYTES: u64 = 24 * 1024 * 1024;
+
 /// Blocks are small against a batch, so that batches are cut where they should be.
 pub const BLOCK_BYTES: usize = 256 * 1024;
 
@@ -50,19 +53,29 @@ pub fn sinkers(config: &TaskConfig) -> usize {
 }
 
 pub fn pipeline_options(config: &TaskConfig, order: Order, parallel_tables: usize) -> PipelineOptions {
-    let memory_bytes = config.pipeline.buffer_memory_mb.map_or(MEMORY_BYTES, |megabytes| megabytes * 1024 * 1024);
     let megabytes = |limit: Option<u64>| limit.map(|megabytes| megabytes * 1024 * 1024);
     let retry = RetryBudget { total: config.pipeline.max_retry };
     let apply_limit =
         RateLimit { rows_per_sec: config.sinker.max_rps, bytes_per_sec: megabytes(config.sinker.max_mbps) };
-    let batch_bytes = dt_pipeline::options::default_batch_bytes(memory_bytes, parallel_tables, sinkers(config));
+    let memory_or = |default: u64| megabytes(config.pipeline.buffer_memory_mb).unwrap_or(default);
+    let (memory_bytes, batch_bytes, batch_rows) = match order {
+        Order::Any => {
+            let memory = memory_or(MEMORY_BYTES);
+            let bytes = dt_pipeline::options::default_batch_bytes(memory, parallel_tables, sinkers(config));
+            // Not the page: small pages must not make small transactions, each of which costs the target a sync.
+            (memory, bytes, config.pipeline.buffer_size)
+        }
+        Order::PerLane => {
+            let memory = memory_or(STREAM_MEMORY_BYTES);
+            (memory, dt_pipeline::options::stream_batch_bytes(memory), u64::MAX)
+        }
+    };
     PipelineOptions {
         order,
         memory_bytes,
         batch: BatchLimits {
-            // Not the page: small pages must not make small transactions, each of which costs the target a sync.
-            // But a batch arrives all at once: no more than a limited target is to take in a second.
-            rows: config.pipeline.buffer_size.min(apply_limit.rows_per_sec.unwrap_or(u64::MAX)),
+            // A batch arrives all at once: no more than a limited target is to take in a second.
+            rows: batch_rows.min(apply_limit.rows_per_sec.unwrap_or(u64::MAX)),
             bytes: batch_bytes.min(apply_limit.bytes_per_sec.unwrap_or(u64::MAX)),
             age: config.pipeline.batch_sink_interval.unwrap_or(dt_pipeline::options::BATCH_AGE),
         },

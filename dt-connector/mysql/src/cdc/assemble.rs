@@ -261,7 +261,10 @@ impl Assembler {
         if self.gathered.changes.is_empty() && !self.checkpoint_moved {
             return None;
         }
-        let Gathered { data, changes } = std::mem::take(&mut self.gathered);
+        let Gathered { mut data, mut changes } = std::mem::take(&mut self.gathered);
+        // The block may wait for long, and what is reserved and not used would wait with it.
+        data.shrink_to_fit();
+        changes.shrink_to_fit();
         let checkpoint =
             std::mem::take(&mut self.checkpoint_moved).then(|| self.checkpoint().position(self.seconds, &self.lineage));
         Some(Block {
@@ -513,18 +516,18 @@ fn read_rows(event: &RowsEvent, followed: &FollowedTable, into: &mut Gathered) -
                 Op::Insert { after: start..data.len() }
             }
             (RowsKind::Delete, Some(before), _) => {
-                before.decode(data, &mut rest)?;
+                before.decode_before(data, &mut rest)?;
                 Op::Delete { before: start..data.len() }
             }
             (RowsKind::Update, Some(before), Some(after)) => {
-                before.decode(data, &mut rest)?;
+                before.decode_before(data, &mut rest)?;
                 let middle = data.len();
                 after.decode(data, &mut rest)?;
                 Op::Update { before: start..middle, after: middle..data.len() }
             }
             (RowsKind::PartialUpdate, Some(before), Some(after)) => {
                 let whole = rest;
-                before.decode(data, &mut rest)?;
+                before.decode_before(data, &mut rest)?;
                 let before_bytes = &whole[..whole.len() - rest.len()];
                 let middle = data.len();
                 after.decode_partial(data, &mut rest, (before, before_bytes))?;

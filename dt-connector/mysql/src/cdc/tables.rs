@@ -76,6 +76,10 @@ impl Tables {
         // Everything that was to be read has been.
         let _ = conn.disconnect().await;
         let (schema, plan) = found;
+        let plan = match &schema.key {
+            Some(key) => plan.with_key(&key.columns),
+            None => plan,
+        };
         let table = Arc::new(self.router.route(schema)?);
         let followed = Arc::new(FollowedTable { table, plan });
         self.known.insert(id, (map.clone(), followed.clone()));

@@ -24,6 +24,8 @@ struct Step {
     form: Option<Form>,
     /// Whether a list of differences may stand for the value.
     json: bool,
+    /// Whether the column is of the key.
+    key: bool,
     name: String,
 }
 
@@ -81,9 +83,18 @@ impl RowPlan {
                 Err(_) => None,
             };
             let layout = fit::layout(on_wire).map_err(misfit)?;
-            steps.push(Step { layout, form, json: on_wire.kind == wire::JSON, name: column.name.clone() });
+            steps.push(Step { layout, form, json: on_wire.kind == wire::JSON, key: false, name: column.name.clone() });
         }
         Ok(RowPlan { table, steps })
+    }
+
+    /// Names the key's columns, by their places among the copied ones: they are all that is written of a row that was.
+    #[must_use]
+    pub fn with_key(mut self, places: &[usize]) -> Self {
+        for (place, step) in self.steps.iter_mut().filter(|step| step.form.is_some()).enumerate() {
+            step.key = places.contains(&place);
+        }
+        self
     }
 
     /// A plan for images that hold these columns: once for each rows event, and for an update's before and after.
@@ -133,7 +144,46 @@ impl<'a> Image<'a> {
         self.decode_with(out, rows, &mut Written::AsTheyAre)
     }
 
-    /// The same for an after image of an event with lists of differences of JSON documents (`RowsKind::PartialUpdate`).
+    /// The same for a row that was: of a table with a key, the other columns' values are left empty, unless a column of
+    /// the key is null. The key is enough to find the row by, and most of an update's bytes are saved.
+    ///
+    /// # Errors
+    /// As [`Image::decode`].
+    pub fn decode_before(&self, out: &mut Vec<u8>, rows: &mut &[u8]) -> Result<(), BadRow> {
+        if !self.plan.steps.iter().any(|step| step.key) {
+            return self.decode(out, rows);
+        }
+        let (start, whole) = (out.len(), *rows);
+        let mut first = true;
+        let mut null_key = false;
+        let decoded = self.walk(rows, |step, cell| {
+            let Some(form) = &step.form else { return Ok(()) };
+            if !first {
+                rows::end_value(out);
+            }
+            first = false;
+            match (cell, step.key) {
+                (Cell::Value(value), true) => form.push(out, value),
+                (Cell::Null, true) => {
+                    null_key = true;
+                    Ok(())
+                }
+                (Cell::Absent, _) => Err(Flaw::Absent),
+                (Cell::Value(_) | Cell::Null, false) => Ok(()),
+            }
+        });
+        if decoded.is_err() || null_key {
+            out.truncate(start);
+        }
+        decoded?;
+        if null_key {
+            *rows = whole;
+            return self.decode(out, rows);
+        }
+        Ok(())
+    }
+
+    /// The same as [`Image::decode`] for an after image of an event with lists of differences of JSON documents (`RowsKind::PartialUpdate`).
     /// `before` is the row's before image: how it is read, and its bytes as [`Image::decode`] took them.
     ///
     /// # Errors

@@ -249,6 +249,25 @@ fn columns_that_are_not_copied_may_be_absent_and_are_skipped() {
 }
 
 #[test]
+fn of_a_row_that_was_only_the_key_is_written_unless_it_holds_a_null() {
+    let columns = [column("a", "int"), column("b", "tinyint"), column("c", "tinyint unsigned")];
+    let plan = RowPlan::new(&columns, &[0, 1, 2], &map(&[(3, 0), (1, 0), (1, 0)])).expect("they fit");
+    let present = Bitmap::new(Bytes::from_static(&[0b111]), 3).expect("three columns");
+    let decoded = |plan: &RowPlan, mut row: &[u8]| {
+        let mut out = b"before".to_vec();
+        plan.image(&present)?.decode_before(&mut out, &mut row)?;
+        assert!(row.is_empty());
+        Ok::<_, BadRow>(out.split_off(6))
+    };
+    let keyed = plan.clone().with_key(&[2, 0]);
+    assert_eq!(decoded(&keyed, &[0, 1, 0, 0, 0, 2, 3]).as_deref(), Ok(&b"1\t\t3"[..]));
+    assert_eq!(decoded(&keyed, &[0b010, 1, 0, 0, 0, 3]).as_deref(), Ok(&b"1\t\t3"[..]));
+    assert_eq!(decoded(&keyed, &[0b100, 1, 0, 0, 0, 2]).as_deref(), Ok(&b"1\t2\t\\N"[..]), "a null in the key");
+    assert_eq!(decoded(&plan, &[0, 1, 0, 0, 0, 2, 3]).as_deref(), Ok(&b"1\t2\t3"[..]), "no key");
+    assert!(decoded(&keyed, &[0, 1, 0, 0, 0, 2]).is_err(), "the image is cut short");
+}
+
+#[test]
 fn a_number_beyond_the_labels_is_refused() {
     let columns = [Column { charset: Some("utf8mb4".into()), ..column("c", "enum('a','b')") }];
     let plan = RowPlan::new(&columns, &[0], &map(&[(247, 1)])).expect("they fit");

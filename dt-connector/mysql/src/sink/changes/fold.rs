@@ -155,7 +155,15 @@ impl<'a> Folded<'a> {
         &mut self.nets[at]
     }
 
-    /// What the changes come to, key by key, in the order in which the keys were first met.
+    /// Puts the keys in order, about as the target's index has them: one after another they touch each of its pages
+    /// once. Whole numbers by their size, all else by its bytes; nothing but speed depends on it. Nothing may be pushed
+    /// afterwards.
+    pub fn sort(&mut self, key: &KeyPlaces) {
+        self.places = HashMap::new();
+        self.nets.sort_by_cached_key(|net| key.of(net.keyed).map(|key| (digits(&key), key)));
+    }
+
+    /// What the changes come to, key by key, in the order in which the keys were first met, unless they were sorted.
     pub fn nets(&self) -> &[Net<'a>] {
         &self.nets
     }
@@ -164,6 +172,12 @@ impl<'a> Folded<'a> {
     pub fn unkeyed(&self) -> &[RowChange<'a>] {
         &self.unkeyed
     }
+}
+
+/// How many digits the whole number has that the key begins with, if it is one without a sign.
+fn digits(key: &[u8]) -> usize {
+    let first = memchr::memchr(b'\t', key).map_or(key, |end| &key[..end]);
+    if first.iter().all(u8::is_ascii_digit) { first.len() } else { 0 }
 }
 
 #[cfg(test)]
@@ -211,6 +225,16 @@ mod tests {
                 Net { keyed: b"3\ty", was_there: true, last: None },
             ]
         );
+    }
+
+    #[test]
+    fn keys_are_sorted_as_numbers_or_else_as_bytes() {
+        let rows: [&[u8]; 7] = [b"10\ta", b"9\tb", b"b\tc", b"a\td", b"100\te", b"9\ta", b"-5\tf"];
+        let key = KeyPlaces::new(vec![0, 1]);
+        let mut folded = folded(&[0, 1], &rows.map(|after| RowChange::Insert { after }));
+        folded.sort(&key);
+        let sorted: Vec<&[u8]> = folded.nets().iter().map(|net| net.keyed).collect();
+        assert_eq!(sorted, [&b"-5\tf"[..], b"a\td", b"b\tc", b"9\ta", b"9\tb", b"10\ta", b"100\te"]);
     }
 
     #[test]

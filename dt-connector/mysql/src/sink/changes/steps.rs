@@ -143,8 +143,12 @@ fn folded<'a>(
         groups[at].1.push(traits.key.as_ref(), change);
     }
     let mut steps = Vec::new();
-    for (table, group) in &groups {
-        group_steps(*table, &tables[*table], group, duplicates, &mut steps);
+    for (table, group) in &mut groups {
+        let traits = &tables[*table];
+        if let Some(key) = &traits.key {
+            group.sort(key);
+        }
+        group_steps(*table, traits, group, duplicates, &mut steps);
     }
     steps
 }
