@@ -194,9 +194,13 @@ fn a_rung_of_the_ladder_is_minted_only_where_the_rung_below_is_spent() -> Result
 fn production_code_neither_unwraps_nor_leaves_gaps_nor_silences_lints() -> Result<()> {
     let banned = [".unwrap()", "todo!(", "unimplemented!(", "dbg!(", "#[allow(", "#![allow(", "#[ignore", "unsafe {"];
     let mut findings = Vec::new();
+    // The allocator's options are reached through its C interface only: the one place that calls C.
+    let calls_c = "dt-main/src/allocator.rs";
     for file in files()?.iter().filter(|file| file.is_source()) {
+        let granted: &[&str] = if file.path == calls_c { &["#[allow(unsafe_code)]", "unsafe {"] } else { &[] };
         let code = file.production().filter(|(_, line)| !line.trim_start().starts_with("//"));
         let lines = code.filter(|(_, line)| banned.iter().any(|banned| line.contains(banned)));
+        let lines = lines.filter(|(_, line)| !granted.iter().any(|granted| line.contains(granted)));
         findings.extend(lines.map(|(at, line)| format!("{}:{at}: {}", file.path, line.trim())));
     }
     none(findings, "return an error, or state the broken invariant: expect(\"component: what cannot be\")")
