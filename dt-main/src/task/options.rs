@@ -11,7 +11,7 @@ use dt_resumer::LogOptions;
 const MEMORY_BYTES: u64 = 12 * 1024 * 1024;
 
 /// The same for a stream, whose batches are larger.
-const STREAM_MEMORY_BYTES: u64 = 24 * 1024 * 1024;
+const STREAM_MEMORY_BYTES: u64 = 56 * 1024 * 1024;
 
 /// Blocks are small against a batch, so that batches are cut where they should be.
 pub const BLOCK_BYTES: usize = 256 * 1024;

@@ -78,10 +78,10 @@ impl Changes {
     }
 
     async fn transaction(&mut self, conn: &mut Conn, batch: &Batch, load_data: &mut bool) -> Result<()> {
-        let Read { tables, changes } = Read::of(batch)?;
-        let known = self.plans.meet(conn, self.server.flavor, &tables).await?;
+        let tables = Tables::of(batch);
+        let known = self.plans.meet(conn, self.server.flavor, &tables.tables).await?;
         let traits = traits(&known);
-        let steps = steps(&traits, changes, self.duplicates, self.foreign_keys_checked);
+        let steps = steps(&traits, tables.changes(batch), self.duplicates, self.foreign_keys_checked);
         if *load_data && !self.foreign_keys_checked && steps.iter().any(is_large) {
             match self.run(conn, &known, &steps, load_data).await? {
                 Ended::Committed => return Ok(()),
@@ -189,40 +189,44 @@ fn traits(known: &[Arc<Known>]) -> Vec<Traits> {
     traits.collect()
 }
 
-/// A batch's changes, cut out of its blocks.
-struct Read<'a> {
+/// The tables of a batch's changes, as they were at their moments.
+#[derive(Debug, Default)]
+struct Tables {
     tables: Vec<Arc<RoutedTable>>,
-    changes: Vec<(usize, RowChange<'a>)>,
+    // By address: a stream names a table by the same allocation for as long as it does not change.
+    places: HashMap<usize, usize>,
 }
 
-impl<'a> Read<'a> {
-    fn of(batch: &'a Batch) -> Result<Self> {
-        let mut tables: Vec<Arc<RoutedTable>> = Vec::new();
-        // By address first: a stream names a table by the same allocation for as long as it does not change.
-        let mut places: HashMap<usize, usize> = HashMap::new();
-        let mut changes = Vec::new();
-        for (change, data) in batch.changes() {
-            let table = *places.entry(Arc::as_ptr(&change.table).addr()).or_insert_with(|| {
+impl Tables {
+    fn of(batch: &Batch) -> Self {
+        let mut all = Tables::default();
+        for (change, _) in batch.changes() {
+            let Tables { tables, places } = &mut all;
+            places.entry(Arc::as_ptr(&change.table).addr()).or_insert_with(|| {
                 tables.iter().position(|table| *table == change.table).unwrap_or_else(|| {
                     tables.push(change.table.clone());
                     tables.len() - 1
                 })
             });
-            let row = |range: &Range<usize>| {
-                let row = data.get(range.clone()).ok_or_else(|| {
-                    Error::fatal("a change names a row outside its block").with("table", &change.table.source.id)
-                })?;
-                // With its newline or without: within a row there is none.
-                Ok::<&[u8], Error>(row.strip_suffix(b"\n").unwrap_or(row))
-            };
-            let change = match &change.op {
-                Op::Insert { after } => RowChange::Insert { after: row(after)? },
-                Op::Update { before, after } => RowChange::Update { before: row(before)?, after: row(after)? },
-                Op::Delete { before } => RowChange::Delete { before: row(before)? },
-            };
-            changes.push((table, change));
         }
-        Ok(Read { tables, changes })
+        all
+    }
+
+    /// The batch's changes, each with its table's place, cut out of their blocks.
+    fn changes<'a>(&self, batch: &'a Batch) -> impl Iterator<Item = (usize, RowChange<'a>)> {
+        batch.changes().map(|(change, data)| {
+            let row = |range: &Range<usize>| {
+                let row = data.get(range.clone()).expect("changes: a change names a row outside its block");
+                // With its newline or without: within a row there is none.
+                row.strip_suffix(b"\n").unwrap_or(row)
+            };
+            let row_change = match &change.op {
+                Op::Insert { after } => RowChange::Insert { after: row(after) },
+                Op::Update { before, after } => RowChange::Update { before: row(before), after: row(after) },
+                Op::Delete { before } => RowChange::Delete { before: row(before) },
+            };
+            (self.places[&Arc::as_ptr(&change.table).addr()], row_change)
+        })
     }
 }
 

@@ -6,8 +6,6 @@
 //! changes are kept as they came.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 /// What was done to a row; the rows are lines of text without their newlines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,37 +92,39 @@ pub struct Net<'a> {
     pub last: Option<&'a [u8]>,
 }
 
-/// The changes of one table, folded.
+/// The changes of one table, of which those with keys fold.
+///
+/// A batch may hold more changes than any other structure of the process holds of anything, so that what is kept of
+/// each is small: the fold is a sort, not a map.
 #[derive(Debug, Default)]
 pub struct Folded<'a> {
     nets: Vec<Net<'a>>,
-    places: HashMap<Cow<'a, [u8]>, usize>,
     unkeyed: Vec<RowChange<'a>>,
 }
 
 impl<'a> Folded<'a> {
-    /// Takes the next change of the table; `key` is `None` for a table without a key.
+    /// Takes the next change of the table; `key` is `None` for a table without a key, and else the same each time.
     pub fn push(&mut self, key: Option<&KeyPlaces>, change: RowChange<'a>) {
         let key_of = |row: &'a [u8]| key.and_then(|key| key.of(row));
         match change {
             RowChange::Insert { after } => match key_of(after) {
-                Some(key) => self.came(key, after),
+                Some(_) => self.came(after),
                 None => self.unkeyed.push(change),
             },
             RowChange::Delete { before } => match key_of(before) {
-                Some(key) => self.went(key, before),
+                Some(_) => self.went(before),
                 None => self.unkeyed.push(change),
             },
             RowChange::Update { before, after } => match (key_of(before), key_of(after)) {
-                (Some(was), Some(is)) if was == is => self.stayed(is, after),
+                (Some(was), Some(is)) if was == is => self.stayed(after),
                 (None, None) => self.unkeyed.push(change),
                 (was, is) => {
                     match was {
-                        Some(was) => self.went(was, before),
+                        Some(_) => self.went(before),
                         None => self.unkeyed.push(RowChange::Delete { before }),
                     }
                     match is {
-                        Some(is) => self.came(is, after),
+                        Some(_) => self.came(after),
                         None => self.unkeyed.push(RowChange::Insert { after }),
                     }
                 }
@@ -132,38 +132,35 @@ impl<'a> Folded<'a> {
         }
     }
 
-    fn came(&mut self, key: Cow<'a, [u8]>, row: &'a [u8]) {
-        self.net(key, Net { keyed: row, was_there: false, last: None }).last = Some(row);
+    fn came(&mut self, row: &'a [u8]) {
+        self.nets.push(Net { keyed: row, was_there: false, last: Some(row) });
     }
 
-    fn stayed(&mut self, key: Cow<'a, [u8]>, row: &'a [u8]) {
-        self.net(key, Net { keyed: row, was_there: true, last: None }).last = Some(row);
+    fn stayed(&mut self, row: &'a [u8]) {
+        self.nets.push(Net { keyed: row, was_there: true, last: Some(row) });
     }
 
-    fn went(&mut self, key: Cow<'a, [u8]>, row: &'a [u8]) {
-        self.net(key, Net { keyed: row, was_there: true, last: None }).last = None;
+    fn went(&mut self, row: &'a [u8]) {
+        self.nets.push(Net { keyed: row, was_there: true, last: None });
     }
 
-    fn net(&mut self, key: Cow<'a, [u8]>, first: Net<'a>) -> &mut Net<'a> {
-        let at = match self.places.entry(key) {
-            Entry::Occupied(entry) => *entry.get(),
-            Entry::Vacant(entry) => {
-                self.nets.push(first);
-                *entry.insert(self.nets.len() - 1)
-            }
-        };
-        &mut self.nets[at]
-    }
-
-    /// Puts the keys in order, about as the target's index has them: one after another they touch each of its pages
-    /// once. Whole numbers by their size, all else by its bytes; nothing but speed depends on it. Nothing may be pushed
-    /// afterwards.
-    pub fn sort(&mut self, key: &KeyPlaces) {
-        self.places = HashMap::new();
+    /// Folds what was pushed: one net for each key.
+    ///
+    /// They are in order, about as the target's index has them: one after another they touch each of its pages once.
+    /// Whole numbers go by their size, all else by its bytes; nothing but speed depends on it.
+    pub fn fold(&mut self, key: &KeyPlaces) {
+        // The sort is stable: the changes of a key stay in the source's order.
         self.nets.sort_by_cached_key(|net| key.of(net.keyed).map(|key| (digits(&key), key)));
+        self.nets.dedup_by(|later, first| {
+            let same = key.of(later.keyed) == key.of(first.keyed);
+            if same {
+                first.last = later.last;
+            }
+            same
+        });
     }
 
-    /// What the changes come to, key by key, in the order in which the keys were first met, unless they were sorted.
+    /// What the changes come to, key by key, once they are folded.
     pub fn nets(&self) -> &[Net<'a>] {
         &self.nets
     }
@@ -190,6 +187,7 @@ mod tests {
         for &change in changes {
             folded.push(Some(&key), change);
         }
+        folded.fold(&key);
         folded
     }
 
@@ -230,9 +228,7 @@ mod tests {
     #[test]
     fn keys_are_sorted_as_numbers_or_else_as_bytes() {
         let rows: [&[u8]; 7] = [b"10\ta", b"9\tb", b"b\tc", b"a\td", b"100\te", b"9\ta", b"-5\tf"];
-        let key = KeyPlaces::new(vec![0, 1]);
-        let mut folded = folded(&[0, 1], &rows.map(|after| RowChange::Insert { after }));
-        folded.sort(&key);
+        let folded = folded(&[0, 1], &rows.map(|after| RowChange::Insert { after }));
         let sorted: Vec<&[u8]> = folded.nets().iter().map(|net| net.keyed).collect();
         assert_eq!(sorted, [&b"-5\tf"[..], b"a\td", b"b\tc", b"9\ta", b"9\tb", b"10\ta", b"100\te"]);
     }
@@ -243,8 +239,8 @@ mod tests {
         assert_eq!(
             folded.nets(),
             [
-                Net { keyed: b"a\t1", was_there: true, last: None },
                 Net { keyed: b"A\t1", was_there: false, last: Some(b"A\t1") },
+                Net { keyed: b"a\t1", was_there: true, last: None },
             ]
         );
     }

@@ -143,12 +143,12 @@ fn folded<'a>(
         groups[at].1.push(traits.key.as_ref(), change);
     }
     let mut steps = Vec::new();
-    for (table, group) in &mut groups {
-        let traits = &tables[*table];
+    for (table, mut group) in groups {
+        let traits = &tables[table];
         if let Some(key) = &traits.key {
-            group.sort(key);
+            group.fold(key);
         }
-        group_steps(*table, traits, group, duplicates, &mut steps);
+        group_steps(table, traits, &group, duplicates, &mut steps);
     }
     steps
 }
