@@ -106,7 +106,7 @@ fn a_transaction_that_fits_into_no_buffer_needs_no_memory() -> Result<()> {
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
         let kib: u64 = peak.trim().trim_end_matches(" kB").parse()?;
         println!("{kind}: {} MiB", kib / 1024);
-        ensure!(kib <= 150 * 1024, "{kind}: dt-main took {} MiB", kib / 1024);
+        ensure!(kib <= 130 * 1024, "{kind}: dt-main took {} MiB", kib / 1024);
         let verdict = Judge::new(&source, &target).table("cdc_huge", "huge")?;
         ensure!(verdict.is_equal() && verdict.rows == 1_000_000, "{kind}: {verdict}");
         stream.stop()?;
