@@ -40,6 +40,9 @@ pub struct Column {
     pub charset: Option<String>,
     /// The collation of a text column.
     pub collation: Option<String>,
+    /// What the server's binary form of the column's values is. Two servers whose columns have the same text here can
+    /// pass each other the bytes; `None` where there is no such form.
+    pub binary_form: Option<String>,
 }
 
 /// A unique key whose columns order a table's rows without ties (among rows without nulls in it).

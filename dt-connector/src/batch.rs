@@ -17,6 +17,14 @@ pub enum RowFormat {
     /// The text form of MySQL's `LOAD DATA`: a line per row, fields separated by tabs, `\N` for null, and `\\`, `\t`,
     /// `\n`, `\0` escaped by a back-slash. Every value is the server's text form in the column's own character set.
     MysqlText,
+    /// The tuples of PostgreSQL's `COPY … (FORMAT binary)` without the file's header and trailer: for each row the
+    /// number of fields (16 bits), then each field's length (32 bits, -1 for null) and bytes. Rows only, no changes.
+    PgBinary,
+    /// The lines of PostgreSQL's `COPY … (FORMAT text)` in UTF-8, or in the servers' bytes where both are SQL_ASCII:
+    /// fields separated by tabs, `\N` for null, special bytes escaped by a back-slash. In changes a field that is `\T`
+    /// alone is a value that was stored out of line and did not change; a value never looks like that, for its
+    /// back-slashes are doubled.
+    PgText,
 }
 
 /// Rows, or changes of rows, that were read together.
@@ -79,8 +87,10 @@ pub struct Change {
     pub op: Op,
 }
 
-/// What was done to a row. A row that is, is whole: all columns that are copied. So is a row that was in a table without a
-/// key, or with a null in its key; of others the fields outside the key may be left empty.
+/// What was done to a row, or to all of them. A row that is, is whole: all columns that are copied. So is a row that was
+/// in a table without a key, or with a null in its key; of others the fields outside the key may be left empty. Only
+/// [`RowFormat::PgText`] has a sign for a value that is not said: one that did not change, and in a row that was all but
+/// its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
     /// A new row.
@@ -90,7 +100,7 @@ pub enum Op {
     },
     /// Another row in a row's place; its key may be another as well.
     Update {
-        /// The row that was.
+        /// The row that was; the same place as `after` where its key did not change and nothing else of it is known.
         before: Range<usize>,
         /// The row that is.
         after: Range<usize>,
@@ -99,6 +109,11 @@ pub enum Op {
     Delete {
         /// The row that was.
         before: Range<usize>,
+    },
+    /// All rows are no more. What follows it directly for other tables was the same statement.
+    Truncate {
+        /// Whether the sequences of the table's columns begin anew.
+        restart_identity: bool,
     },
 }
 

@@ -24,11 +24,17 @@ impl Target for DummyTarget {
     }
 
     fn formats(&self) -> &[RowFormat] {
-        &[RowFormat::MysqlText]
+        &[RowFormat::MysqlText, RowFormat::PgBinary, RowFormat::PgText]
     }
 
-    async fn prepare(&mut self, _tables: &[Arc<RoutedTable>]) -> Result<()> {
-        Ok(())
+    async fn prepare(&mut self, tables: &[Arc<RoutedTable>], offered: &[RowFormat]) -> Result<Vec<RowFormat>> {
+        // The last serves any table; a better one may need the binary form of every column.
+        let best =
+            |table: &Arc<RoutedTable>| match table.source.columns.iter().all(|column| column.binary_form.is_some()) {
+                true => offered[0],
+                false => offered[offered.len() - 1],
+            };
+        Ok(tables.iter().map(best).collect())
     }
 
     fn sinker(&self) -> Box<dyn Sinker> {

@@ -136,6 +136,7 @@ mod tests {
             nullable: false,
             charset: None,
             collation: None,
+            binary_form: None,
         };
         TableSchema { id, columns: columns.iter().map(column).collect(), key: None, rows_estimate: 0 }
     }

@@ -22,8 +22,9 @@ pub trait Target: Send + Sync {
     fn formats(&self) -> &[RowFormat];
 
     /// Compares the tables with what the target has: everything that is missing or does not fit is listed in one
-    /// error, before the first row. Remembers how each of them is to be written.
-    async fn prepare(&mut self, tables: &[Arc<RoutedTable>]) -> Result<()>;
+    /// error, before the first row. Remembers how each of them is to be written, and says in which format: for each
+    /// table the best of `offered`, the formats that both sides know, best first and never none.
+    async fn prepare(&mut self, tables: &[Arc<RoutedTable>], offered: &[RowFormat]) -> Result<Vec<RowFormat>>;
 
     /// A new sinker. It connects when it is first used, and again after a lost connection.
     fn sinker(&self) -> Box<dyn Sinker>;

@@ -24,7 +24,7 @@ pub trait Source: Send {
     /// A word for people: `MySQL 9.7.4 at 127.0.0.1:3306`.
     fn describe(&self) -> String;
 
-    /// The row formats that it can write, best first.
+    /// The row formats that it can write for what it was opened for (a snapshot, a stream), best first.
     fn formats(&self) -> &[RowFormat];
 
     /// The base tables that pass the filter, ordered by schema, then name (byte by byte), their `ignore_cols` left out.
@@ -32,7 +32,7 @@ pub trait Source: Send {
     async fn tables(&mut self, filter: &Filter) -> Result<Vec<TableSchema>>;
 
     /// Refuses a start that it could not read from: a stored key that its column cannot hold.
-    fn check_start(&self, table: &TableSchema, start: &Start) -> Result<()>;
+    async fn check_start(&mut self, table: &TableSchema, start: &Start) -> Result<()>;
 
     /// An extractor of the changes from `resume` on, which is a checkpoint that was recorded (invariant 4); without one,
     /// from where the configuration says. Everything that stands against it is found here.
@@ -53,6 +53,8 @@ pub struct TableTask {
     pub start: Start,
     /// `where_conditions` of the table, as the user wrote it.
     pub condition: Option<String>,
+    /// The format its rows are to be written in; one of [`Source::formats`].
+    pub format: RowFormat,
 }
 
 /// Where the reading of a table begins.
@@ -83,8 +85,6 @@ pub enum Start {
 /// How to read.
 #[derive(Clone, Debug)]
 pub struct ReadOptions {
-    /// The format the rows are to be written in; one of [`Source::formats`].
-    pub format: RowFormat,
     /// Rows of a page.
     pub page_rows: u64,
     /// Bytes after which a block is sent though its page has not ended.

@@ -10,7 +10,7 @@
 //! use dt_resumer::{Decision, LogOptions, LogStore, Plan, PositionStore};
 //!
 //! # fn orders() -> TableSchema {
-//! #     let id = Column { name: "id".into(), data_type: "bigint".into(), nullable: false, charset: None, collation: None };
+//! #     let id = Column { name: "id".into(), data_type: "bigint".into(), nullable: false, charset: None, collation: None, binary_form: None };
 //! #     let key = Key { name: "PRIMARY".into(), columns: vec![0], nullable: false };
 //! #     TableSchema { id: TableId::new("shop", "orders"), columns: vec![id], key: Some(key), rows_estimate: 0 }
 //! # }

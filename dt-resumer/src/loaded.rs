@@ -129,7 +129,8 @@ impl Stored {
             Position::RdbSnapshot(snapshot) => Some(&snapshot.lineage),
             Position::RdbSnapshotFinished(finished) => Some(&finished.lineage),
             Position::MysqlCdc(cdc) => Some(&cdc.lineage),
-            Position::None | Position::PgCdc(_) | Position::MongoCdc(_) | Position::Redis(_) => None,
+            Position::PgCdc(cdc) => Some(&cdc.lineage),
+            Position::None | Position::MongoCdc(_) | Position::Redis(_) => None,
         }
     }
 }

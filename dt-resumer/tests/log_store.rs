@@ -12,8 +12,14 @@ use dt_resumer::log;
 use dt_resumer::{Decision, LogOptions, LogStore, MemoryStore, Plan, PositionStore};
 
 fn keyed(schema: &str, table: &str, key: &str) -> TableSchema {
-    let column =
-        Column { name: key.to_owned(), data_type: "int".to_owned(), nullable: false, charset: None, collation: None };
+    let column = Column {
+        name: key.to_owned(),
+        data_type: "int".to_owned(),
+        nullable: false,
+        charset: None,
+        collation: None,
+        binary_form: None,
+    };
     let key = Key { name: "PRIMARY".to_owned(), columns: vec![0], nullable: false };
     TableSchema { id: TableId::new(schema, table), columns: vec![column], key: Some(key), rows_estimate: 0 }
 }

@@ -4,12 +4,13 @@ use super::endpoint::{self, Endpoint};
 use super::keys::{Key, Section, keys};
 use super::pipeline::PipelineConfig;
 use super::reader::{Choice, Reader, Task};
+use super::replication::{self, PgCdcOptions};
 use super::stream::{self, MysqlCdcOptions};
 use crate::ids::DbType;
 
 keys! { KEYS:
     EXTRACT_TYPE = Key::required("extract_type", "`snapshot` copies what is there, `cdc` follows what \
-        changes (`db_type=mysql` only). Known and not available yet: `struct`, `check_log`, `snapshot_and_cdc`.");
+        changes (`db_type=mysql` and `db_type=pg`). Known and not available yet: `struct`, `check_log`, `snapshot_and_cdc`.");
     BATCH_SIZE = Key::derived("batch_size", "`[pipeline] buffer_size` / `parallel_size`", "Rows of a \
         page.").on_snapshots();
     PARALLEL_SIZE = Key::value("parallel_size", "1", "Tables that are read at the same time.").on_snapshots();
@@ -42,7 +43,7 @@ pub(super) const SECTION: Section = Section {
         REDIS_KEYS,
         stream::KEYS,
         stream::MYSQL_KEYS,
-        stream::PG_KEYS,
+        replication::PG_KEYS,
         stream::MONGO_KEYS,
         stream::REDIS_KEYS,
     ],
@@ -76,6 +77,8 @@ pub enum ExtractType {
     Snapshot,
     /// What changes in MySQL or MariaDB.
     MysqlCdc(Box<MysqlCdcOptions>),
+    /// What changes in PostgreSQL.
+    PgCdc(Box<PgCdcOptions>),
 }
 
 #[derive(Clone, Copy)]
@@ -141,7 +144,11 @@ impl ExtractorConfig {
                     reader.sort_out_keys_of_others(db_type, Task::Stream);
                     ExtractType::MysqlCdc(Box::new(MysqlCdcOptions::read(reader, others)))
                 }
-                DbType::Pg | DbType::Mongo | DbType::Redis => {
+                DbType::Pg => {
+                    reader.sort_out_keys_of_others(db_type, Task::Stream);
+                    ExtractType::PgCdc(Box::new(PgCdcOptions::read(reader)?))
+                }
+                DbType::Mongo | DbType::Redis => {
                     let what =
                         format!("`extract_type=cdc` of [extractor] is not available yet for `db_type={db_type}`");
                     reader.problem(&EXTRACT_TYPE, what);

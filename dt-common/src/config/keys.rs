@@ -160,7 +160,7 @@ impl Key {
 /// Defines keys as constants, and the list of all of them.
 macro_rules! keys {
     ($list:ident: $($name:ident = $key:expr;)*) => {
-        $(const $name: $crate::config::keys::Key = $key;)*
+        $(pub(super) const $name: $crate::config::keys::Key = $key;)*
         pub(super) const $list: &[$crate::config::keys::Key] = &[$($name),*];
     };
 }

@@ -19,6 +19,7 @@ mod pipeline;
 mod problem;
 mod reader;
 mod recognise;
+mod replication;
 mod resumer;
 mod router;
 mod runtime;
@@ -34,6 +35,7 @@ pub use extractor::{ExtractParallelType, ExtractType, ExtractorConfig, MongoOpti
 pub use filter::{Condition, Events, FilterConfig, IgnoredColumns};
 pub use pipeline::{ParallelType, ParallelizerConfig, PipelineConfig};
 pub use problem::{ConfigErrors, Problem};
+pub use replication::PgCdcOptions;
 pub use resumer::{ResumeKind, ResumerConfig};
 pub use router::{ColumnMap, RouterConfig};
 pub use runtime::{GlobalConfig, LogLevel, RuntimeConfig};

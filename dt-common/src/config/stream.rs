@@ -20,8 +20,8 @@ keys! { KEYS:
         committed at that time.").on_streams();
     END_TIME_UTC = Key::unset("end_time_utc", "`YYYY-MM-DD HH:MM:SS`: a change stream ends by itself when it passes \
         that time.").on_streams();
-    KEEPALIVE_INTERVAL_SECS = Key::unset("keepalive_interval_secs", "How often the source is told that we are \
-        alive.").idle("dt keeps its connections alive by itself");
+    KEEPALIVE_INTERVAL_SECS = Key::value("keepalive_interval_secs", "10", "How often a PostgreSQL source is told that \
+        we are alive; other connections are kept alive by themselves.").on_streams();
 }
 
 keys! { MYSQL_KEYS:
@@ -39,15 +39,6 @@ keys! { MYSQL_KEYS:
         sends a sign of life.").on_streams_of(DbType::Mysql);
     BINLOG_TIMEOUT_SECS = Key::value("binlog_timeout_secs", "60", "How long a silent connection is believed alive; \
         longer than `binlog_heartbeat_interval_secs`.").on_streams_of(DbType::Mysql);
-}
-
-keys! { PG_KEYS:
-    SLOT_NAME = Key::unset("slot_name", "The replication slot.").on_streams_of(DbType::Pg);
-    PUB_NAME = Key::unset("pub_name", "The publication.").on_streams_of(DbType::Pg);
-    START_LSN = Key::unset("start_lsn", "Where a change stream begins.").on_streams_of(DbType::Pg);
-    RECREATE_SLOT_IF_EXISTS = Key::unset("recreate_slot_if_exists", "Whether the slot is made \
-        anew.").on_streams_of(DbType::Pg);
-    DDL_META_TB = Key::unset("ddl_meta_tb", "The table that DDL is captured in.").on_streams_of(DbType::Pg);
 }
 
 keys! { MONGO_KEYS:
@@ -128,6 +119,8 @@ impl MysqlCdcOptions {
         let server_id = reader.number(&SERVER_ID, 1..=u64::from(u32::MAX));
         let binlog_heartbeat_interval = reader.seconds(&BINLOG_HEARTBEAT_INTERVAL_SECS, 1);
         let binlog_timeout = reader.seconds(&BINLOG_TIMEOUT_SECS, 2);
+        let what = "`keepalive_interval_secs` of [extractor] has no effect: dt keeps its connections alive by itself";
+        reader.note(&KEEPALIVE_INTERVAL_SECS, what.to_owned());
         if binlog_timeout <= binlog_heartbeat_interval {
             let what =
                 "must be longer than `binlog_heartbeat_interval_secs`, or an idle server would be taken for dead";
@@ -153,7 +146,7 @@ impl MysqlCdcOptions {
             server_id: server_id.and_then(|id| u32::try_from(id).ok()),
             binlog_heartbeat_interval,
             binlog_timeout,
-            heartbeat: heartbeat(reader),
+            heartbeat: heartbeat(reader, DbType::Mysql),
             fail_over,
         }
     }
@@ -188,7 +181,7 @@ fn start(reader: &mut Reader<'_>, gtid_enabled: bool, start_time: Option<u64>) -
     start_time.map_or(CdcStart::Now, CdcStart::Time)
 }
 
-fn moment(reader: &mut Reader<'_>, key: &Key) -> Option<u64> {
+pub(super) fn moment(reader: &mut Reader<'_>, key: &Key) -> Option<u64> {
     let seconds = moment::seconds_since_1970(reader.text(key)?);
     if seconds.is_none() {
         reader.refuse(key, moment::WANTED);
@@ -196,14 +189,14 @@ fn moment(reader: &mut Reader<'_>, key: &Key) -> Option<u64> {
     seconds
 }
 
-fn heartbeat(reader: &mut Reader<'_>) -> Option<Heartbeat> {
+pub(super) fn heartbeat(reader: &mut Reader<'_>, db_type: DbType) -> Option<Heartbeat> {
     let interval = reader.seconds(&HEARTBEAT_INTERVAL_SECS, 1);
     let Some(text) = reader.text(&HEARTBEAT_TB) else {
         let what = "`heartbeat_interval_secs` of [extractor] has no effect without `heartbeat_tb`";
         reader.note(&HEARTBEAT_INTERVAL_SECS, what.to_owned());
         return None;
     };
-    let named = tables(text, &[quote_of(DbType::Mysql)]);
+    let named = tables(text, &[quote_of(db_type)]);
     match named.as_deref() {
         Ok([TablePattern { schema: Token::Exact(schema), table: Token::Exact(table) }]) => {
             Some(Heartbeat { table: TableId::new(schema, table), interval })

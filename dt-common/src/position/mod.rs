@@ -133,6 +133,19 @@ pub struct PgCdc {
     pub lsn: String,
     /// The commit's time, for lag metrics only.
     pub timestamp: String,
+    /// Whose log it is a place in. Absent in files of older tools.
+    pub origin: Option<PgOrigin>,
+    /// Between which servers.
+    pub lineage: Lineage,
+}
+
+/// What a place in a write-ahead log belongs to, beside the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PgOrigin {
+    /// The replication slot that was read.
+    pub slot: String,
+    /// The server's timeline: a standby that is promoted begins a new one.
+    pub timeline: u32,
 }
 
 /// A place in an oplog or change stream.

@@ -7,15 +7,16 @@
 //! | tagged, order key | `{"type":"RdbSnapshot",…,"order_key":{"composite":[["a","1"],["b","30"]]}}` |
 //!
 //! Written is the tagged form: `order_col` and `value` for a key of one column, `order_key.composite` for a longer
-//! one. Fields of ours come last, and only where there is something to say: `hex`, `null_keys_done`, `source`,
-//! `target`. Fields that are not known are ignored; a type that is not known, a missing field or one of another type
+//! one. Fields of ours come last, and only where there is something to say: `hex`, `null_keys_done`, `slot`,
+//! `timeline`, `source`, `target`. Fields that are not known are ignored; a type that is not known, a missing field or one of another type
 //! is a [`WireError`], never "no position" (invariant 5). Errors name fields, never the values in them (invariant 11).
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    KeyPart, KeyText, Lineage, MongoCdc, MysqlCdc, OrderKey, PgCdc, Position, RdbSnapshot, RdbSnapshotFinished, Redis,
+    KeyPart, KeyText, Lineage, MongoCdc, MysqlCdc, OrderKey, PgCdc, PgOrigin, Position, RdbSnapshot,
+    RdbSnapshotFinished, Redis,
 };
 use crate::ids::{DbType, TableId, UnknownDbType};
 
@@ -108,7 +109,12 @@ fn read(kind: &str, fields: &Map<String, Value>) -> Result<Position, WireError> 
         }
         "PgCdc" => {
             let fields = Fields { kind: "PgCdc", fields };
-            Position::PgCdc(PgCdc { lsn: fields.text("lsn")?, timestamp: fields.text("timestamp")? })
+            Position::PgCdc(PgCdc {
+                lsn: fields.text("lsn")?,
+                timestamp: fields.text("timestamp")?,
+                origin: fields.origin()?,
+                lineage: fields.lineage()?,
+            })
         }
         "MongoCdc" => {
             let fields = Fields { kind: "MongoCdc", fields };
@@ -247,6 +253,16 @@ impl Fields<'_> {
         Ok(Lineage { source: self.optional_text("source")?, target: self.optional_text("target")? })
     }
 
+    /// Both fields are there, or neither.
+    fn origin(&self) -> Result<Option<PgOrigin>, WireError> {
+        if !self.fields.contains_key("slot") && !self.fields.contains_key("timeline") {
+            return Ok(None);
+        }
+        let timeline = u32::try_from(self.unsigned("timeline")?);
+        let timeline = timeline.map_err(|_| self.wrong("timeline", "a whole number of 32 bits without a sign"))?;
+        Ok(Some(PgOrigin { slot: self.text("slot")?, timeline }))
+    }
+
     fn hex_columns(&self) -> Result<Vec<String>, WireError> {
         let Some(list) = self.fields.get("hex") else { return Ok(Vec::new()) };
         let columns = list.as_array().map(|columns| columns.iter().map(|column| column.as_str().map(str::to_owned)));
@@ -291,6 +307,12 @@ enum Written<'a> {
     PgCdc {
         lsn: &'a str,
         timestamp: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        slot: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        timeline: Option<u32>,
+        #[serde(flatten)]
+        lineage: WrittenLineage<'a>,
     },
     MongoCdc {
         resume_token: &'a str,
@@ -357,7 +379,13 @@ impl<'a> From<&'a Position> for Written<'a> {
                 timestamp: &cdc.timestamp,
                 lineage: WrittenLineage::from(&cdc.lineage),
             },
-            Position::PgCdc(PgCdc { lsn, timestamp }) => Written::PgCdc { lsn, timestamp },
+            Position::PgCdc(PgCdc { lsn, timestamp, origin, lineage }) => Written::PgCdc {
+                lsn,
+                timestamp,
+                slot: origin.as_ref().map(|origin| origin.slot.as_str()),
+                timeline: origin.as_ref().map(|origin| origin.timeline),
+                lineage: WrittenLineage::from(lineage),
+            },
             Position::MongoCdc(MongoCdc { resume_token, operation_time, timestamp }) => {
                 Written::MongoCdc { resume_token, operation_time: *operation_time, timestamp }
             }

@@ -279,6 +279,7 @@ mod tests {
             nullable: false,
             charset: charset.map(Into::into),
             collation: collation.map(Into::into),
+            binary_form: None,
         }
     }
 

@@ -12,6 +12,7 @@ fn table(columns: &[&str], key: &[usize], nullable: bool) -> TableSchema {
         nullable,
         charset: None,
         collation: None,
+        binary_form: None,
     };
     let key = (!key.is_empty()).then(|| Key { name: "k".to_owned(), columns: key.to_vec(), nullable });
     TableSchema { id: TableId::new("d", "t"), columns: columns.iter().map(column).collect(), key, rows_estimate: 0 }
@@ -156,7 +157,12 @@ fn a_finished_table_of_another_server_is_refused_as_well() {
 
 #[test]
 fn positions_of_another_task_are_refused() {
-    let position = Position::PgCdc(PgCdc { lsn: "0/1".to_owned(), timestamp: String::new() });
+    let position = Position::PgCdc(PgCdc {
+        lsn: "0/1".to_owned(),
+        timestamp: String::new(),
+        origin: None,
+        lineage: Lineage::default(),
+    });
     let stream = Loaded::of_entries([Entry { rung: Rung::Checkpoint, position }]);
     let shown = Plan::for_snapshot(&stream, DbType::Pg).unwrap_err().to_string();
     assert!(shown.contains("another kind of task") && shown.contains("log_dir"), "{shown}");

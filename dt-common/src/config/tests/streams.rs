@@ -22,7 +22,7 @@ do_dbs=test_db
 fn stream(lines: &str) -> MysqlCdcOptions {
     match parsed(&format!("{CDC}{lines}")).config.extractor.extract_type {
         ExtractType::MysqlCdc(options) => *options,
-        ExtractType::Snapshot => panic!("not a stream:\n{lines}"),
+        ExtractType::Snapshot | ExtractType::PgCdc(_) => panic!("not a MySQL stream:\n{lines}"),
     }
 }
 
@@ -178,13 +178,123 @@ fn a_snapshot_notes_the_lists_of_ddl_and_dcl() {
 
 #[test]
 fn streams_of_other_databases_are_refused_by_name() {
-    for (db_type, scheme) in [("pg", "postgres"), ("mongo", "mongodb"), ("redis", "redis")] {
+    for (db_type, scheme) in [("mongo", "mongodb"), ("redis", "redis")] {
         let text = CDC.replacen("mysql", db_type, 1).replacen("mysql://", &format!("{scheme}://"), 1);
         assert_eq!(
             problems(&text),
             [format!("line 3: `extract_type=cdc` of [extractor] is not available yet for `db_type={db_type}`")]
         );
     }
+}
+
+const PG: &str = "\
+[extractor]
+db_type=pg
+extract_type=cdc
+url=postgres://u:hunter2@127.0.0.1:5433/shop
+
+[sinker]
+db_type=pg
+sink_type=write
+url=postgres://u:hunter2@127.0.0.1:5434/shop
+
+[filter]
+do_dbs=public
+
+[extractor]
+";
+
+fn pg_stream(lines: &str) -> PgCdcOptions {
+    match parsed(&format!("{PG}{lines}")).config.extractor.extract_type {
+        ExtractType::PgCdc(options) => *options,
+        ExtractType::Snapshot | ExtractType::MysqlCdc(_) => panic!("not a PostgreSQL stream:\n{lines}"),
+    }
+}
+
+#[test]
+fn a_postgresql_stream_reads_a_slot_and_a_publication() {
+    let expected = PgCdcOptions {
+        slot_name: "dt_1".into(),
+        pub_name: "dt_1_publication_for_all_tables".into(),
+        start_lsn: None,
+        start_time: None,
+        end_time: None,
+        recreate_slot_if_exists: false,
+        keepalive_interval: Duration::from_secs(10),
+        heartbeat: None,
+    };
+    assert_eq!(pg_stream("slot_name=dt_1\nstart_lsn=\n"), expected);
+    let lines = "slot_name=dt_1\npub_name=My Pub\nstart_lsn=16/B374d848\nstart_time_utc=1970-01-01 00:00:07\n\
+        end_time_utc=1970-01-01 00:00:09\nkeepalive_interval_secs=3\nheartbeat_tb=\"Hb\".beat\n";
+    assert_eq!(
+        pg_stream(lines),
+        PgCdcOptions {
+            pub_name: "My Pub".into(),
+            start_lsn: Some("16/B374d848".into()),
+            start_time: Some(7),
+            end_time: Some(9),
+            keepalive_interval: Duration::from_secs(3),
+            heartbeat: Some(Heartbeat { table: TableId::new("Hb", "beat"), interval: Duration::from_secs(10) }),
+            ..expected
+        }
+    );
+    assert_eq!(pg_stream(&format!("slot_name={}\n", "x".repeat(63))).pub_name.len(), 63);
+}
+
+#[test]
+fn a_postgresql_stream_without_a_legal_slot_is_refused() {
+    for (lines, message) in [
+        ("", "`slot_name` of [extractor] is missing: the replication slot, a name of your choice for this task alone"),
+        (
+            "slot_name=My-Slot",
+            "line 15: `slot_name` of [extractor] must be 1 to 63 lower-case letters, digits and underscores, not `My-Slot`",
+        ),
+        ("slot_name=s\nstart_lsn=7", "line 16: `start_lsn` of [extractor] must be a place like `0/406E2C30`, not `7`"),
+        (
+            "slot_name=s\nstart_lsn=0/7\nrecreate_slot_if_exists=true",
+            "line 16: `start_lsn` of [extractor] contradicts `recreate_slot_if_exists=true`: a new slot begins now",
+        ),
+        ("slot_name=s\nserver_id=7", "line 16: `server_id` of [extractor] is for `db_type=mysql` only"),
+    ] {
+        assert_eq!(problems(&format!("{PG}{lines}")), [message]);
+    }
+}
+
+#[test]
+fn a_value_that_a_postgresql_stream_cannot_use_is_refused_by_its_name() {
+    let long = "x".repeat(64);
+    for (lines, named) in [
+        (format!("slot_name={long}"), "line 15: `slot_name` of [extractor] must be 1 to 63 lower-case letters"),
+        (
+            format!("slot_name=s\npub_name={long}"),
+            "line 16: `pub_name` of [extractor] must be a name of 63 bytes at most",
+        ),
+        ("slot_name=s\nstart_lsn=0/123456789".into(), "line 16: `start_lsn` of [extractor] must be a place like"),
+        ("slot_name=s\nstart_lsn=0/+7".into(), "line 16: `start_lsn` of [extractor] must be a place like"),
+        ("slot_name=s\nstart_time_utc=yesterday".into(), "line 16: `start_time_utc` of [extractor] "),
+        (
+            "slot_name=s\nstart_time_utc=1970-01-01 00:00:09\nend_time_utc=1970-01-01 00:00:09".into(),
+            "line 17: `end_time_utc` of [extractor] must be later than `start_time_utc`",
+        ),
+        ("slot_name=s\nrecreate_slot_if_exists=maybe".into(), "line 16: `recreate_slot_if_exists` of [extractor] "),
+        ("slot_name=s\nkeepalive_interval_secs=0".into(), "line 16: `keepalive_interval_secs` of [extractor] "),
+        ("slot_name=s\nheartbeat_tb=beat".into(), "line 16: `heartbeat_tb` of [extractor] "),
+        ("slot_name=s\nslot_nam=t".into(), "line 16: `slot_nam`"),
+        ("slot_name=s\ngtid_enabled=true".into(), "line 16: `gtid_enabled` of [extractor] is for `db_type=mysql` only"),
+    ] {
+        let found = problems(&format!("{PG}{lines}"));
+        assert_eq!(found.len(), 1, "{lines}: {found:?}");
+        assert!(found[0].starts_with(named), "{lines}: {found:?}");
+    }
+    // DDL is not captured: the table for it is accepted, so that files of other tools work.
+    assert_eq!(pg_stream("slot_name=s\nddl_meta_tb=public.ddl\n"), pg_stream("slot_name=s\n"));
+    // It is a stream's: a snapshot has no use for it.
+    let snapshot = PG.replace("extract_type=cdc", "extract_type=snapshot");
+    assert_ne!(snapshot, PG);
+    assert_eq!(
+        parsed(&format!("{snapshot}slot_name=s\n")).notes,
+        ["line 15: `slot_name` of [extractor] has no effect: a snapshot does not use it"]
+    );
 }
 
 #[test]

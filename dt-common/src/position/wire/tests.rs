@@ -32,6 +32,24 @@ fn what_is_not_a_position_is_an_error_that_names_what() {
         "the field `next_event_position` of MysqlCdc is not a whole number of 64 bits without a sign"
     );
     assert_eq!(error(r#"{"type":"PgCdc","lsn":"0/1"}"#).to_string(), "PgCdc lacks the field `timestamp`");
+    assert_eq!(
+        error(r#"{"type":"PgCdc","lsn":"0/1","timestamp":"","slot":"s"}"#).to_string(),
+        "PgCdc lacks the field `timeline`"
+    );
+}
+
+#[test]
+fn a_place_in_a_write_ahead_log_is_read_with_and_without_whose_it_is() {
+    let older = r#"{"type":"PgCdc","lsn":"0/406E2C30","timestamp":"2024-03-29 07:02:24.463776 UTC"}"#;
+    let nested = r#"{"PgCdc":{"lsn":"0/406E2C30","timestamp":"2024-03-29 07:02:24.463776 UTC"}}"#;
+    let position = from_json(older).expect("is a position");
+    assert_eq!(from_json(nested), Ok(position.clone()));
+    assert_eq!(to_json(&position), older);
+    let ours = r#"{"type":"PgCdc","lsn":"0/406E2C30","timestamp":"","slot":"dt_1","timeline":1,"source":"7/shop","target":"8/shop"}"#;
+    let Ok(Position::PgCdc(read)) = from_json(ours) else { panic!("is a position") };
+    assert_eq!(read.origin, Some(PgOrigin { slot: "dt_1".to_owned(), timeline: 1 }));
+    assert_eq!(read.lineage.source.as_deref(), Some("7/shop"));
+    assert_eq!(to_json(&Position::PgCdc(read)), ours);
 }
 
 #[test]
@@ -136,7 +154,10 @@ fn position() -> impl Strategy<Value = Position> {
                 })
             }
         ),
-        (text(), text()).prop_map(|(lsn, timestamp)| Position::PgCdc(PgCdc { lsn, timestamp })),
+        (text(), text(), any::<Option<(String, u32)>>(), lineage()).prop_map(|(lsn, timestamp, origin, lineage)| {
+            let origin = origin.map(|(slot, timeline)| PgOrigin { slot, timeline });
+            Position::PgCdc(PgCdc { lsn, timestamp, origin, lineage })
+        }),
         (text(), any::<u64>(), text()).prop_map(|(resume_token, operation_time, timestamp)| Position::MongoCdc(
             MongoCdc { resume_token, operation_time, timestamp }
         )),

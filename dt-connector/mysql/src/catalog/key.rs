@@ -65,7 +65,14 @@ mod tests {
     use super::*;
 
     fn column(name: &str, data_type: &str, nullable: bool) -> Column {
-        Column { name: name.into(), data_type: data_type.into(), nullable, charset: None, collation: None }
+        Column {
+            name: name.into(),
+            data_type: data_type.into(),
+            nullable,
+            charset: None,
+            collation: None,
+            binary_form: None,
+        }
     }
 
     fn index(name: &str, columns: &[&str]) -> Index {

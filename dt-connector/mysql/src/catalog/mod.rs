@@ -203,6 +203,7 @@ pub async fn columns(conn: &mut Conn, within: &str) -> Result<HashMap<TableId, V
             nullable,
             charset: charset.map(|name| if name == "utf8" { "utf8mb3".to_owned() } else { name }),
             collation,
+            binary_form: None,
         };
         tables.entry(TableId::new(schema, table)).or_default().push(CatalogColumn { column, generated, optional });
     }

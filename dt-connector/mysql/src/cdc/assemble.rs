@@ -118,6 +118,7 @@ impl Gathered {
                 Op::Insert { after } => Op::Insert { after: moved(after) },
                 Op::Update { before, after } => Op::Update { before: moved(before), after: moved(after) },
                 Op::Delete { before } => Op::Delete { before: moved(before) },
+                Op::Truncate { restart_identity } => Op::Truncate { restart_identity },
             },
         }));
     }

@@ -73,6 +73,7 @@ pub fn columns(map: &TableMap, collations: &Collations) -> Option<Vec<Column>> {
             nullable: wire.nullable,
             charset: text.map(|(charset, _)| charset.clone()),
             collation: text.map(|(_, collation)| collation.clone()),
+            binary_form: None,
         });
     }
     Some(columns)

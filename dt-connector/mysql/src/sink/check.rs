@@ -253,6 +253,7 @@ mod tests {
             nullable: false,
             charset: collation.map(|_| "utf8mb4".into()),
             collation: collation.map(Into::into),
+            binary_form: None,
         }
     }
 

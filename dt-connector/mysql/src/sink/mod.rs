@@ -60,7 +60,7 @@ impl Target for MysqlTarget {
         &[RowFormat::MysqlText]
     }
 
-    async fn prepare(&mut self, tables: &[Arc<RoutedTable>]) -> Result<()> {
+    async fn prepare(&mut self, tables: &[Arc<RoutedTable>], offered: &[RowFormat]) -> Result<Vec<RowFormat>> {
         let mut conn = connect::connect(&self.address, self.server.flavor, &self.session()).await?;
         let mut schemas: Vec<&str> = tables.iter().map(|table| table.target.schema.as_str()).collect();
         schemas.sort_unstable();
@@ -84,7 +84,7 @@ impl Target for MysqlTarget {
             (table.source.id.clone(), WritePlan::new(table, columns, Duplicates::of(&self.options)))
         });
         self.plans = Arc::new(plans.collect());
-        Ok(())
+        Ok(vec![offered[0]; tables.len()])
     }
 
     fn sinker(&self) -> Box<dyn Sinker> {

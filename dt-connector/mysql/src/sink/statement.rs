@@ -219,6 +219,7 @@ mod tests {
             nullable: true,
             charset: charset.map(Into::into),
             collation: None,
+            binary_form: None,
         }
     }
 

@@ -67,6 +67,9 @@ impl MysqlSinker {
     async fn write(&mut self, batch: &Batch) -> Result<()> {
         match batch.format() {
             RowFormat::MysqlText => {}
+            RowFormat::PgBinary | RowFormat::PgText => {
+                return Err(Error::fatal("a batch in another database's form came to a MySQL target"));
+            }
         }
         if batch.table().is_none() && batch.changes().next().is_none() {
             // How far the source has come, and nothing to write: all that there is, is in the target.

@@ -39,6 +39,7 @@ impl MysqlSource {
         let address = Address::new(&config.endpoint, "extractor")?;
         let follow = match &config.extract_type {
             ExtractType::Snapshot => None,
+            ExtractType::PgCdc(_) => return Err(Error::fatal("a MySQL source was asked for a PostgreSQL stream")),
             ExtractType::MysqlCdc(options) => {
                 let fail_over = options.fail_over.iter().map(|endpoint| Address::new(endpoint, "extractor"));
                 Some(Follow { fail_over: fail_over.collect::<Result<_>>()?, options: (**options).clone() })
@@ -88,7 +89,7 @@ impl Source for MysqlSource {
         Ok(tables)
     }
 
-    fn check_start(&self, table: &TableSchema, start: &Start) -> Result<()> {
+    async fn check_start(&mut self, table: &TableSchema, start: &Start) -> Result<()> {
         plan::TablePlan::new(table, None)?.start_ranges(start).map(drop)
     }
 
@@ -96,9 +97,7 @@ impl Source for MysqlSource {
         let Some(follow) = &self.stream else {
             return Err(Error::fatal("a stream of a source that was opened for a snapshot"));
         };
-        match options.format {
-            RowFormat::MysqlText => {}
-        }
+        refuse_other_formats(options.format)?;
         let stored = match resume {
             None => None,
             Some(Position::MysqlCdc(stored)) => Some(stored),
@@ -117,12 +116,19 @@ impl Source for MysqlSource {
     }
 
     async fn snapshot(&mut self, tables: Vec<TableTask>, options: ReadOptions) -> Result<Box<dyn Extractor>> {
-        match options.format {
-            RowFormat::MysqlText => {}
-        }
+        tables.iter().try_for_each(|task| refuse_other_formats(task.format))?;
         if options.page_rows == 0 {
             return Err(Error::config("a page needs at least one row"));
         }
         Ok(Box::new(snapshot::read::MysqlSnapshot::new(self.address.clone(), self.server.flavor, tables, options)))
+    }
+}
+
+fn refuse_other_formats(format: RowFormat) -> Result<()> {
+    match format {
+        RowFormat::MysqlText => Ok(()),
+        RowFormat::PgBinary | RowFormat::PgText => {
+            Err(Error::fatal("rows of a MySQL source were asked for in another database's form"))
+        }
     }
 }

@@ -288,6 +288,7 @@ mod tests {
                     nullable: *nullable,
                     charset: None,
                     collation: None,
+                    binary_form: None,
                 })
                 .collect(),
             key: key.map(|(name, columns, nullable)| Key { name: name.into(), columns: columns.to_vec(), nullable }),

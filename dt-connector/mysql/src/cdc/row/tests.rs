@@ -133,7 +133,14 @@ fn unescaped(text: &str) -> String {
 }
 
 fn column(name: &str, data_type: &str) -> Column {
-    Column { name: name.into(), data_type: data_type.into(), nullable: true, charset: None, collation: None }
+    Column {
+        name: name.into(),
+        data_type: data_type.into(),
+        nullable: true,
+        charset: None,
+        collation: None,
+        binary_form: None,
+    }
 }
 
 fn map(columns: &[(u8, u16)]) -> TableMap {

@@ -78,7 +78,7 @@ impl Changes {
     }
 
     async fn transaction(&mut self, conn: &mut Conn, batch: &Batch, load_data: &mut bool) -> Result<()> {
-        let tables = Tables::of(batch);
+        let tables = Tables::of(batch)?;
         let known = self.plans.meet(conn, self.server.flavor, &tables.tables).await?;
         let traits = traits(&known);
         let steps = steps(&traits, tables.changes(batch), self.duplicates, self.foreign_keys_checked);
@@ -198,7 +198,7 @@ struct Tables {
 }
 
 impl Tables {
-    fn of(batch: &Batch) -> Self {
+    fn of(batch: &Batch) -> Result<Self> {
         let mut all = Tables::default();
         for (change, _) in batch.changes() {
             let Tables { tables, places } = &mut all;
@@ -208,8 +208,12 @@ impl Tables {
                     tables.len() - 1
                 })
             });
+            if let Op::Truncate { .. } = &change.op {
+                return Err(Error::fatal("a TRUNCATE came to a MySQL target, whose sources send none")
+                    .with("table", &change.table.source.id));
+            }
         }
-        all
+        Ok(all)
     }
 
     /// The batch's changes, each with its table's place, cut out of their blocks.
@@ -224,6 +228,7 @@ impl Tables {
                 Op::Insert { after } => RowChange::Insert { after: row(after) },
                 Op::Update { before, after } => RowChange::Update { before: row(before), after: row(after) },
                 Op::Delete { before } => RowChange::Delete { before: row(before) },
+                Op::Truncate { .. } => unreachable!("changes: a TRUNCATE is refused when the tables are met"),
             };
             (self.places[&Arc::as_ptr(&change.table).addr()], row_change)
         })

@@ -10,6 +10,7 @@ fn column(name: &str, data_type: &str, charset: Option<&str>) -> Column {
         nullable: true,
         charset: charset.map(Into::into),
         collation: None,
+        binary_form: None,
     }
 }
 
