@@ -26,7 +26,10 @@ A task is an INI file. This one copies the tables of a database from one MySQL s
 
 The target's tables must be there. Kill it at any instant and start it again with the same file: it goes on after the
 last rows that are known to be in the target. With resume_type=from_log a first start and a restart are the same
-command.";
+command.
+
+For PostgreSQL: db_type=pg, url=postgres://user:password@10.0.0.1:5432/database, and do_dbs names schemas. To follow
+what changes: extract_type=cdc (docs/cdc.md, docs/postgresql.md).";
 
 const AFTER_HELP: &str = "\
 Files, in [runtime] log_dir (./logs):
@@ -41,7 +44,7 @@ Exit codes:
   3  source, target or position need you: the message says what to do
   128+n  stopped by signal n, after what was read had been written and recorded
 
-All keys: docs/config.md. Resuming: docs/resume.md.";
+All keys: docs/config.md. Resuming: docs/resume.md. PostgreSQL: docs/postgresql.md.";
 
 /// The arguments of dt-main.
 #[derive(Debug, Parser)]

@@ -33,7 +33,7 @@ pub async fn run(config: &TaskConfig, bars: Option<MultiProgress>, stop: watch::
     let ends = Ends { store, source, target };
     match &config.extractor.extract_type {
         ExtractType::Snapshot => snapshot::run(config, ends, bars, stop).await,
-        ExtractType::MysqlCdc(_) => stream::run(config, ends, stop).await,
+        ExtractType::MysqlCdc(_) | ExtractType::PgCdc(_) => stream::run(config, ends, stop).await,
     }
 }
 

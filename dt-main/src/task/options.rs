@@ -1,6 +1,7 @@
 //! What the configuration asks of the parts that do the work.
 
-use dt_common::config::{ConflictPolicy, ResumeKind, SinkTarget, TaskConfig};
+use dt_common::DbType;
+use dt_common::config::{ConflictPolicy, ExtractType, ResumeKind, SinkTarget, TaskConfig};
 use dt_connector::retry::RetryBudget;
 use dt_connector::{Conflict, SinkOptions};
 use dt_pipeline::{BatchLimits, Order, PipelineOptions, RateLimit};
@@ -43,11 +44,20 @@ pub fn sink_options(config: &TaskConfig) -> SinkOptions {
     }
 }
 
-/// Batches are written as many at a time as tables are read, or as `[parallelizer] parallel_size` asks for.
+/// Batches are written as many at a time as tables are read, or as `[parallelizer] parallel_size` asks for, and at least
+/// as many as keep the target busy.
 pub fn sinkers(config: &TaskConfig) -> usize {
     let wanted = config.parallelizer.parallel_size.max(config.extractor.parallel_size);
     match &config.sinker.target {
-        SinkTarget::Write(endpoint) => wanted.min(endpoint.max_connections),
+        SinkTarget::Write(endpoint) => {
+            let busy = match (&config.extractor.extract_type, endpoint.db_type) {
+                // Its COPY is quick against its commit: while one connection waits for the disk, another copies.
+                (ExtractType::Snapshot, DbType::Pg) => 2,
+                (ExtractType::Snapshot, DbType::Mysql | DbType::Mongo | DbType::Redis)
+                | (ExtractType::MysqlCdc(_) | ExtractType::PgCdc(_), _) => 1,
+            };
+            wanted.max(busy).min(endpoint.max_connections)
+        }
         SinkTarget::Dummy => wanted,
     }
 }

@@ -19,8 +19,6 @@ pub struct SnapshotPlan {
     pub tasks: Vec<TableTask>,
     /// How many tables are finished.
     pub skipped: usize,
-    /// The format that source and target agree on.
-    pub format: RowFormat,
     /// Between which servers.
     pub lineage: Lineage,
     /// The time it took to decide where each table begins.
@@ -45,6 +43,7 @@ impl SnapshotPlan {
         {
             plan.check_lineage(&lineage)?;
         }
+        let offered = formats_in_common(source, target)?;
         let filter = Filter::new(&config.filter)?;
         let router = Router::new(&config.router)?;
         let tables = source.tables(&filter).await?;
@@ -64,10 +63,11 @@ impl SnapshotPlan {
             let decision = plan.as_ref().map_or(Decision::Beginning { why: None }, |plan| plan.decide(&table));
             decisions.push((table.id.clone(), decision.clone()));
             let Some(start) = start(decision) else { continue };
-            source.check_start(&table, &start)?;
+            source.check_start(&table, &start).await?;
             let condition = filter.condition(&table.id).map(str::to_owned);
             let lane = LaneId(u32::try_from(lane).map_err(|_| Error::user("more tables than can be numbered"))?);
-            tasks.push(TableTask { lane, table: Arc::new(router.route(table)?), start, condition });
+            // The format is the target's to choose, once it has seen the tables.
+            tasks.push(TableTask { lane, table: Arc::new(router.route(table)?), start, condition, format: offered[0] });
         }
         let deciding = deciding.elapsed();
 
@@ -80,17 +80,13 @@ impl SnapshotPlan {
             );
         }
         refuse_copies_onto_themselves(source, target, &routed)?;
-        target.prepare(&routed).await?;
-        let format =
-            source.formats().iter().find(|format| target.formats().contains(format)).copied().ok_or_else(|| {
-                Error::config(format!(
-                    "{} cannot be written to {}: they have no row format in common",
-                    source.describe(),
-                    target.describe()
-                ))
-            })?;
+        let formats = target.prepare(&routed, &offered).await?;
+        assert_eq!(formats.len(), tasks.len(), "plan: a format for each table");
+        for (task, format) in tasks.iter_mut().zip(formats) {
+            task.format = format;
+        }
         let skipped = decisions.len() - tasks.len();
-        Ok(SnapshotPlan { tasks, skipped, format, lineage, deciding, decisions })
+        Ok(SnapshotPlan { tasks, skipped, lineage, deciding, decisions })
     }
 
     /// Says in the log what was decided, in the documents' wording.
@@ -99,6 +95,24 @@ impl SnapshotPlan {
             decision.announce(table);
         }
     }
+}
+
+/// The row formats that both sides know, best first.
+///
+/// # Errors
+/// There is none.
+pub fn formats_in_common(source: &dyn Source, target: &dyn Target) -> Result<Vec<RowFormat>> {
+    let common: Vec<RowFormat> =
+        source.formats().iter().copied().filter(|format| target.formats().contains(format)).collect();
+    if common.is_empty() {
+        return Err(Error::config(format!(
+            "{} cannot be written to {}: they have no row format in common",
+            source.describe(),
+            target.describe()
+        ))
+        .hint("source and target must be of the same kind of database; set [sinker] db_type and url accordingly"));
+    }
+    Ok(common)
 }
 
 fn start(decision: Decision) -> Option<Start> {

@@ -47,7 +47,6 @@ pub async fn run(
         .snapshot(
             plan.tasks,
             ReadOptions {
-                format: plan.format,
                 page_rows: config.extractor.page_rows(&config.pipeline),
                 block_bytes: BLOCK_BYTES,
                 parallel_tables,

@@ -81,10 +81,7 @@ pub async fn open(
     resume: Option<Position>,
 ) -> Result<Box<dyn Extractor>> {
     let lineage = Lineage { source: Some(source.identity().to_owned()), target: Some(target.identity().to_owned()) };
-    let format =
-        source.formats().iter().find(|format| target.formats().contains(format)).copied().ok_or_else(|| {
-            Error::config(format!("{} cannot be written to {}", source.describe(), target.describe()))
-        })?;
+    let format = super::plan::formats_in_common(source, target)?[0];
     let filter = Filter::new(&config.filter)?;
     let router = Router::new(&config.router)?;
     refuse_circles(source, target, &filter, &router).await?;

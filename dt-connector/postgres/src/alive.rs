@@ -1,0 +1,60 @@
+//! Waiting for a server's answer for as long as the server is there.
+//!
+//! A statement may rightly take an hour, so no deadline of its own can tell a slow server from a link that is dead and
+//! says nothing. While one waits, the server is asked now and then over a second connection whether the first is still
+//! there.
+
+use std::time::Duration;
+
+use dt_common::{Error, ErrorClass, Result};
+
+use crate::config::Address;
+use crate::connect::{self, Server, Session};
+
+/// How long an answer is simply waited for: long against any batch, short against a night.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits for `operation` on the connection whose server process is `pid`.
+///
+/// # Errors
+/// Those of the operation; or, of class reconnect, that the server cannot be reached any more or has given up the
+/// connection. The operation is then dropped unfinished.
+pub async fn while_alive<T, E: From<Error>>(
+    address: &Address,
+    server: &Server,
+    pid: i32,
+    operation: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    tokio::pin!(operation);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut operation => return done,
+            () = tokio::time::sleep(PATIENCE) => {}
+        }
+        tokio::select! {
+            biased;
+            done = &mut operation => return done,
+            alive = is_alive(address, server, pid) => alive.map_err(E::from)?,
+        }
+    }
+}
+
+async fn is_alive(address: &Address, server: &Server, pid: i32) -> Result<()> {
+    let dead = |why: &str| {
+        let message = format!("no answer from {} for {} s", address.place(), PATIENCE.as_secs());
+        Error::new(ErrorClass::Reconnect, message).caused_by(why)
+    };
+    let asking = async {
+        let conn = connect::connect(address, server, &Session::Read).await?;
+        let statement = format!("SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = {pid}");
+        conn.rows(&statement, "asking whether a connection is there").await
+    };
+    match tokio::time::timeout(address.connect_timeout.saturating_mul(2), asking).await {
+        Ok(Ok(rows)) if rows.is_empty() => Err(dead("the server has given up the connection")),
+        Ok(Ok(_)) => Ok(()),
+        // It answered, if only to refuse one more connection: it is there, and there is nothing better to ask it.
+        Ok(Err(error)) if error.to_string().contains("ERROR 53300") => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(dead("and none to a new connection either")),
+    }
+}

@@ -1,0 +1,125 @@
+//! Writing: the rows of a snapshot and the changes of a stream ([`changes`]).
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`check`] | the comparison with the target, before the first row |
+//! | [`fit`] | which types go together, and in which form (pure) |
+//! | [`statement`] | the statements (pure) |
+//! | `write` | the rows |
+
+pub mod changes;
+pub mod check;
+pub mod fit;
+pub mod statement;
+mod write;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dt_common::config::Endpoint;
+use dt_common::schema::RoutedTable;
+use dt_common::{Error, Result};
+use dt_connector::{RowFormat, SinkOptions, Sinker, Target};
+
+use crate::config::Address;
+use crate::connect::{self, Conn, Server, Session, text};
+use check::Found;
+use statement::{Duplicates, WritePlan};
+use write::{PgSinker, Shared};
+
+/// A PostgreSQL database to write to.
+#[derive(Debug)]
+pub struct PgTarget {
+    address: Address,
+    server: Server,
+    options: SinkOptions,
+    shared: Arc<Shared>,
+}
+
+impl PgTarget {
+    /// Connects for the first time; an address that does not answer is an error at once, and so is a standby.
+    pub async fn connect(endpoint: &Endpoint, options: SinkOptions) -> Result<Self> {
+        let address = Address::new(endpoint, "sinker")?;
+        let server = connect::discover(&address).await?;
+        if server.is_in_recovery {
+            return Err(Error::user(format!("{server} is a standby, and cannot be written to"))
+                .hint("give [sinker] url the primary's address"));
+        }
+        let shared = Arc::new(Shared {
+            address: address.clone(),
+            server: server.clone(),
+            session: session(&options),
+            plans: HashMap::new(),
+            options: options.clone(),
+        });
+        Ok(PgTarget { address, server, options, shared })
+    }
+}
+
+fn session(options: &SinkOptions) -> Session {
+    Session::Write {
+        disable_foreign_key_checks: options.disable_foreign_key_checks,
+        transaction_isolation: options.transaction_isolation,
+    }
+}
+
+/// Whether the target's sessions check foreign keys and fire triggers, though they were asked not to.
+async fn checks_foreign_keys(conn: &Conn) -> Result<bool> {
+    let statement = "SELECT pg_catalog.current_setting('session_replication_role')";
+    let answer = conn.rows(statement, "asking for the session's role").await?;
+    Ok(answer.first().is_none_or(|row| text(row, 0) != "replica"))
+}
+
+#[async_trait]
+impl Target for PgTarget {
+    fn identity(&self) -> &str {
+        &self.server.identity
+    }
+
+    fn describe(&self) -> String {
+        self.server.to_string()
+    }
+
+    fn formats(&self) -> &[RowFormat] {
+        &[RowFormat::PgBinary, RowFormat::PgText]
+    }
+
+    async fn prepare(&mut self, tables: &[Arc<RoutedTable>], offered: &[RowFormat]) -> Result<Vec<RowFormat>> {
+        let conn = connect::connect(&self.address, &self.server, &session(&self.options)).await?;
+        let mut schemas: Vec<&str> = tables.iter().map(|table| table.target.schema.as_str()).collect();
+        schemas.sort_unstable();
+        schemas.dedup();
+        let found = match schemas.is_empty() {
+            true => Found::default(),
+            false => Found::read(&conn, &self.server, schemas.into_iter()).await?,
+        };
+        check::compare(tables, &found)?;
+        let checked = checks_foreign_keys(&conn).await?;
+        if checked && self.options.disable_foreign_key_checks {
+            tracing::warn!(
+                "the account \"{}\" may not set session_replication_role at {}: foreign keys are checked and triggers fire there while rows are written; to avoid that: GRANT SET ON PARAMETER session_replication_role (PostgreSQL 15 and newer), or a superuser",
+                self.address.user(),
+                self.server
+            );
+        }
+        let duplicates = Duplicates::of(self.options.conflict, checked);
+        let formats: Vec<RowFormat> =
+            tables.iter().map(|table| fit::format(found.pairs(table), found.columns(&table.target), offered)).collect();
+        let plans = tables.iter().zip(&formats).enumerate().map(|(at, (table, format))| {
+            (table.source.id.clone(), WritePlan::new(table, &found, *format, duplicates, at))
+        });
+        self.shared = Arc::new(Shared {
+            address: self.address.clone(),
+            server: self.server.clone(),
+            session: session(&self.options),
+            plans: plans.collect(),
+            options: self.options.clone(),
+        });
+        Ok(formats)
+    }
+
+    fn sinker(&self) -> Box<dyn Sinker> {
+        Box::new(PgSinker::new(self.shared.clone()))
+    }
+}

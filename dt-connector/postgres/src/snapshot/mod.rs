@@ -1,0 +1,154 @@
+//! Reading a snapshot.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`plan`] | the statements (pure) |
+//! | [`gathered`] | the rows of a block (pure) |
+//! | [`keeper`] | the snapshot that all readers share |
+//! | `read` | the rows, and lost connections made again |
+
+pub mod gathered;
+pub mod keeper;
+pub mod plan;
+mod read;
+
+pub(crate) use read::chance;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dt_common::config::{ExtractType, ExtractorConfig, PgCdcOptions};
+use dt_common::schema::TableSchema;
+use dt_common::{Error, Position, Result, TableId};
+use dt_connector::filter::Filter;
+use dt_connector::{Extractor, ReadOptions, RowFormat, Source, Start, StreamOptions, TableTask};
+
+use crate::catalog::{self, Definition};
+use crate::cdc::stream::{Opening, PgStream};
+use crate::config::Address;
+use crate::connect::{self, Server, Session};
+use plan::TablePlan;
+
+/// A PostgreSQL database to read from.
+#[derive(Debug)]
+pub struct PgSource {
+    address: Address,
+    server: Server,
+    stream: Option<PgCdcOptions>,
+    tables: HashMap<TableId, Arc<Definition>>,
+}
+
+impl PgSource {
+    /// Connects for the first time; an address that does not answer is an error at once.
+    pub async fn connect(config: &ExtractorConfig) -> Result<Self> {
+        let address = Address::new(&config.endpoint, "extractor")?;
+        let stream = match &config.extract_type {
+            ExtractType::Snapshot => None,
+            ExtractType::PgCdc(options) => Some((**options).clone()),
+            ExtractType::MysqlCdc(_) => {
+                return Err(Error::fatal("a PostgreSQL source was opened with another database's options"));
+            }
+        };
+        let server = connect::discover(&address).await?;
+        Ok(PgSource { address, server, stream, tables: HashMap::new() })
+    }
+
+    fn definition(&self, table: &TableId) -> Result<&Arc<Definition>> {
+        self.tables
+            .get(table)
+            .ok_or_else(|| Error::fatal("a table that the source was not asked about").with("table", table))
+    }
+}
+
+#[async_trait]
+impl Source for PgSource {
+    fn identity(&self) -> &str {
+        &self.server.identity
+    }
+
+    fn describe(&self) -> String {
+        self.server.to_string()
+    }
+
+    fn formats(&self) -> &[RowFormat] {
+        match self.stream {
+            Some(_) => &[RowFormat::PgText],
+            None => &[RowFormat::PgBinary, RowFormat::PgText],
+        }
+    }
+
+    async fn tables(&mut self, filter: &Filter) -> Result<Vec<TableSchema>> {
+        let conn = connect::connect(&self.address, &self.server, &Session::Read).await?;
+        let found = catalog::tables(&conn, &self.server, filter).await?;
+        let schemas = found.iter().map(|table| table.schema.clone()).collect();
+        self.tables = found.into_iter().map(|table| (table.schema.id.clone(), Arc::new(table))).collect();
+        Ok(schemas)
+    }
+
+    async fn check_start(&mut self, table: &TableSchema, start: &Start) -> Result<()> {
+        let definition = self.definition(&table.id)?;
+        let plan = TablePlan::new(definition, None, RowFormat::PgText)?;
+        let ranges = plan.start_ranges(start)?;
+        if *start == Start::Beginning {
+            return Ok(());
+        }
+        // Whether a column can hold a value is the server's to say: it reads the literals when it plans the query.
+        let conn = connect::connect(&self.address, &self.server, &Session::Read).await?;
+        for range in ranges {
+            let statement = format!("EXPLAIN {}", plan.query(&range)?);
+            if let Err(error) = conn.client.batch_execute(&statement).await {
+                let refused =
+                    crate::error::state(&error).is_some_and(|state| matches!(&state[..2], "22" | "23" | "42"));
+                let error = crate::error::classify("the source does not take the stored key", error);
+                return Err(match refused {
+                    true => error.with_class(dt_common::ErrorClass::User).hint(
+                        "its value does not fit the key's type; to copy the table again from the beginning, take its lines out of position.log and resume.config",
+                    ),
+                    false => error,
+                }
+                .with("table", &table.id));
+            }
+        }
+        Ok(())
+    }
+
+    async fn stream(&mut self, resume: Option<Position>, options: StreamOptions) -> Result<Box<dyn Extractor>> {
+        let Some(configured) = &self.stream else {
+            return Err(Error::fatal("a stream of a source that was opened for a snapshot"));
+        };
+        match options.format {
+            RowFormat::PgText => {}
+            RowFormat::PgBinary | RowFormat::MysqlText => {
+                return Err(Error::fatal(
+                    "changes of a PostgreSQL source were asked for in a form that they do not have",
+                ));
+            }
+        }
+        let stored = match resume {
+            None => None,
+            Some(Position::PgCdc(stored)) => Some(stored),
+            Some(_) => return Err(Error::user("the stored position is not one of a PostgreSQL log")),
+        };
+        let opening = Opening {
+            address: self.address.clone(),
+            server: self.server.clone(),
+            options: configured.clone(),
+            stream: options,
+            stored,
+        };
+        Ok(Box::new(PgStream::open(opening).await?))
+    }
+
+    async fn snapshot(&mut self, tables: Vec<TableTask>, options: ReadOptions) -> Result<Box<dyn Extractor>> {
+        let tables = tables
+            .into_iter()
+            .map(|task| {
+                let definition = self.definition(&task.table.source.id)?.clone();
+                TablePlan::new(&definition, task.condition.as_deref(), task.format)?;
+                Ok((task, definition))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Box::new(read::PgSnapshot::new(self.address.clone(), self.server.clone(), tables, options)))
+    }
+}

@@ -1,0 +1,425 @@
+//! Reading tables: rows streamed by COPY, sent on as blocks; lost connections made again.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use dt_common::position::{OrderKey, Position, RdbSnapshot, RdbSnapshotFinished};
+use dt_common::{DbType, Error, ErrorClass, Result};
+use dt_connector::retry::Backoff;
+use dt_connector::{Acknowledger, Block, BlockContents, Event, Extractor, Outlet, ReadOptions, TableTask};
+use futures_util::{FutureExt, StreamExt};
+use tokio::task::JoinSet;
+
+use super::gathered::Gathered;
+use super::keeper::{Keeper, Snapshot};
+use super::plan::{From as Begin, Piece, Range, Rows, TablePlan};
+use crate::alive::while_alive;
+use crate::catalog::Definition;
+use crate::config::Address;
+use crate::connect::{self, Conn, Server, Session, number};
+use crate::error::{classify, state};
+
+/// The tables of a snapshot, read `parallel_tables` at a time.
+#[derive(Debug)]
+pub(super) struct PgSnapshot {
+    address: Address,
+    server: Server,
+    tables: Queue,
+    options: ReadOptions,
+}
+
+/// Tables that are still to be read, in order.
+type Queue = VecDeque<(TableTask, Arc<Definition>)>;
+
+impl PgSnapshot {
+    pub(super) fn new(
+        address: Address,
+        server: Server,
+        tables: Vec<(TableTask, Arc<Definition>)>,
+        options: ReadOptions,
+    ) -> Self {
+        PgSnapshot { address, server, tables: tables.into(), options }
+    }
+}
+
+#[async_trait]
+impl Extractor for PgSnapshot {
+    async fn extract(self: Box<Self>, outlet: Outlet) -> Result<()> {
+        let readers = self.options.parallel_tables.clamp(1, self.tables.len().max(1));
+        let keeper = Arc::new(Keeper::new(self.address.clone(), self.server.clone()));
+        let tables = Arc::new(Mutex::new(self.tables));
+        let mut running = JoinSet::new();
+        for _ in 0..readers {
+            let reader = Reader {
+                address: self.address.clone(),
+                server: self.server.clone(),
+                options: self.options.clone(),
+                outlet: outlet.clone(),
+                keeper: keeper.clone(),
+                conn: None,
+                backoff: Backoff::new(self.options.retry),
+                clock: Instant::now(),
+            };
+            running.spawn(reader.run(tables.clone()));
+        }
+        // The first error ends the others: dropping the set aborts them.
+        while let Some(ended) = running.join_next().await {
+            match ended.map_err(|error| Error::fatal("a table reader broke off").caused_by(error))? {
+                Ok(()) | Err(Interrupted::Stopped) => {}
+                Err(Interrupted::Failed(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn acknowledger(&self) -> Option<Box<dyn Acknowledger>> {
+        None
+    }
+}
+
+/// Why a reader ends before its tables do.
+enum Interrupted {
+    /// The pipeline takes no more.
+    Stopped,
+    /// For good.
+    Failed(Error),
+}
+
+impl From<dt_connector::Stopped> for Interrupted {
+    fn from(_: dt_connector::Stopped) -> Self {
+        Interrupted::Stopped
+    }
+}
+
+impl From<Error> for Interrupted {
+    fn from(error: Error) -> Self {
+        Interrupted::Failed(error)
+    }
+}
+
+type Reading<T> = std::result::Result<T, Interrupted>;
+
+/// One connection, and the tables it works through.
+struct Reader {
+    address: Address,
+    server: Server,
+    options: ReadOptions,
+    outlet: Outlet,
+    keeper: Arc<Keeper>,
+    conn: Option<Conn>,
+    backoff: Backoff,
+    clock: Instant,
+}
+
+/// A table as it is read.
+struct OfTable<'a> {
+    task: &'a TableTask,
+    table: &'a Definition,
+    plan: TablePlan<'a>,
+}
+
+/// What an unordered range can be gone on with: its rows lie in this order for as long as both stay the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    generation: u32,
+    filenode: u64,
+}
+
+/// How far a range, or the pieces of one, has been read.
+#[derive(Default)]
+struct Progress {
+    /// Rows sent of it, those that were sent twice included.
+    rows: u64,
+    /// The key of the last of them, if they have one.
+    last_key: Option<OrderKey>,
+    /// Where an unordered range's rows were read.
+    place: Option<Place>,
+    /// The piece that is being read.
+    piece: usize,
+    /// Rows sent of that piece.
+    piece_rows: u64,
+    /// Rows that this try has to pass over, for they were sent.
+    skip: u64,
+}
+
+impl Reader {
+    async fn run(mut self, tables: Arc<Mutex<Queue>>) -> Reading<()> {
+        loop {
+            let next = tables.lock().expect("snapshot: a reader panicked with the list of tables").pop_front();
+            let Some((task, table)) = next else { break };
+            let outlet = self.outlet.clone();
+            // Wherever the reader waits, a stop ends it; what it has sent is whole blocks.
+            tokio::select! {
+                biased;
+                stopped = outlet.stopped() => return Err(stopped.into()),
+                read = self.table(&task, &table) => read?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn table(&mut self, task: &TableTask, table: &Definition) -> Reading<()> {
+        let id = &table.schema.id;
+        let plan = TablePlan::new(table, task.condition.as_deref(), task.format)?;
+        let ranges = plan.start_ranges(&task.start)?;
+        self.outlet.signal(Event::LaneStarted { lane: task.lane, table: task.table.clone() })?;
+        tracing::info!(
+            "start extracting data from {id} {}",
+            if plan.is_keyed() { "by slices" } else { "in one stream" }
+        );
+        let mut count = 0;
+        let of = OfTable { task, table, plan };
+        for range in ranges {
+            let pieces = pieces(&self.server, table, range);
+            count += self.range(&of, &pieces).await?;
+        }
+        tracing::info!("end extracting data from {id}, all count: {count}");
+        let finished = Position::RdbSnapshotFinished(RdbSnapshotFinished {
+            db_type: DbType::Pg,
+            table: id.clone(),
+            lineage: self.options.lineage.clone(),
+        });
+        self.outlet.signal(Event::LaneEnded { lane: task.lane, finished })?;
+        Ok(())
+    }
+
+    /// Reads a range, or the pieces of one, to its end, over as many connections as it takes. The rows it has sent.
+    async fn range(&mut self, of: &OfTable<'_>, pieces: &[Range]) -> Reading<u64> {
+        let mut progress = Progress::default();
+        let mut block = Gathered::new(of.task.format, of.plan.fields(), of.plan.extras(), self.options.block_bytes);
+        loop {
+            let before = progress.rows;
+            let read = self.attempt(of, pieces, &mut block, &mut progress).await;
+            if progress.rows > before {
+                self.backoff.succeeded();
+            }
+            match read {
+                Ok(()) => {
+                    self.backoff.succeeded();
+                    return Ok(progress.rows);
+                }
+                Err(Interrupted::Failed(error)) if error.class().is_transient() => self.pause(error).await?,
+                Err(interrupted) => return Err(interrupted),
+            }
+        }
+    }
+
+    /// Reads what is left of a range in a transaction of its own.
+    async fn attempt(
+        &mut self,
+        of: &OfTable<'_>,
+        pieces: &[Range],
+        block: &mut Gathered,
+        progress: &mut Progress,
+    ) -> Reading<()> {
+        let conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => connect::connect(&self.address, &self.server, &Session::Read).await?,
+        };
+        let opening = self.open(&conn, of, &pieces[0]);
+        let place = while_alive(&self.address, &self.server, conn.pid, opening).await?;
+        if let Range::Unordered { .. } = pieces[0] {
+            go_on(of, progress, place);
+        }
+        while let Some(piece) = pieces.get(progress.piece) {
+            let range = match (piece, &progress.last_key) {
+                (Range::Keyed(_), Some(key)) => Range::Keyed(Begin::After(key.clone())),
+                (Range::Keyed(_), None) | (Range::Unordered { .. }, _) => piece.clone(),
+            };
+            self.copy(&conn, of, &range, block, progress).await?;
+            progress.piece += 1;
+            progress.piece_rows = 0;
+        }
+        // The rows are here: if the connection is lost by now, only the next read needs another.
+        if conn.exec("COMMIT", "ending a read").await.is_ok() {
+            self.conn = Some(conn);
+        }
+        Ok(())
+    }
+
+    /// Begins a transaction in the shared snapshot. Where the rows of an unordered range lie, if that can be said.
+    async fn open(&self, conn: &Conn, of: &OfTable<'_>, range: &Range) -> Reading<Option<Place>> {
+        let snapshot = self.keeper.snapshot().await?;
+        self.join(conn, &snapshot).await?;
+        match range {
+            Range::Keyed(_) => Ok(None),
+            Range::Unordered { rows, .. } => {
+                let filenode = format!("SELECT pg_catalog.pg_relation_filenode({})", of.table.relation.oid);
+                let answer = conn.rows(&filenode, "asking where a table lies").await?;
+                let filenode: u64 = answer.first().map_or(0, |row| number(row, 0));
+                if *rows != Rows::NullKeys {
+                    // The rows in the order in which they lie, whatever the condition has an index for.
+                    let set = "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; \
+                               SET LOCAL enable_bitmapscan = off";
+                    conn.exec(set, "setting up a read").await?;
+                }
+                let is_plain = of.table.relation.kind == 'r' && filenode != 0;
+                Ok(is_plain.then_some(Place { generation: snapshot.generation, filenode }))
+            }
+        }
+    }
+
+    async fn join(&self, conn: &Conn, snapshot: &Snapshot) -> Reading<()> {
+        let statement = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
+            crate::sql::string(&snapshot.name)
+        );
+        match conn.client.batch_execute(&statement).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                // No such snapshot (22023, since 17 42704), or the process that held it is gone (55000).
+                let is_gone = matches!(state(&error), Some("22023" | "42704" | "55000"));
+                let error = classify("reading in the task's snapshot", error);
+                if is_gone {
+                    self.keeper.lost(snapshot).await;
+                    return Err(error.with_class(ErrorClass::Reconnect).into());
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Streams the rows of an opened range.
+    async fn copy(
+        &self,
+        conn: &Conn,
+        of: &OfTable<'_>,
+        range: &Range,
+        block: &mut Gathered,
+        progress: &mut Progress,
+    ) -> Reading<()> {
+        let doing = || format!("reading {}", of.table.schema.id);
+        let statement = of.plan.copy(range)?;
+        let starting =
+            async { conn.client.copy_out(statement.as_str()).await.map_err(|error| classify(doing(), error)) };
+        let stream = while_alive(&self.address, &self.server, conn.pid, starting).await?;
+        tokio::pin!(stream);
+        block.begin();
+        loop {
+            // Most often the next row is here already, and there is nothing to watch over.
+            let next = match stream.next().now_or_never() {
+                Some(next) => next,
+                None => {
+                    let waiting = async { Ok::<_, Error>(stream.next().await) };
+                    while_alive(&self.address, &self.server, conn.pid, waiting).await?
+                }
+            };
+            let Some(message) = next else { break };
+            let message = message.map_err(|error| classify(doing(), error))?;
+            if !block.push(&message)? {
+                continue;
+            }
+            if progress.skip > 0 {
+                progress.skip -= 1;
+                block.pop();
+                continue;
+            }
+            if block.is_full() || block.rows() >= self.options.page_rows {
+                self.send(of, range, block, progress).await?;
+            }
+        }
+        block.end()?;
+        if block.rows() > 0 {
+            self.send(of, range, block, progress).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the block's rows. They count as sent only once they are: what is given up on the way is read again.
+    async fn send(
+        &self,
+        of: &OfTable<'_>,
+        range: &Range,
+        block: &mut Gathered,
+        progress: &mut Progress,
+    ) -> Reading<()> {
+        let key = match range {
+            Range::Keyed(_) => {
+                let (row, extras) = block.last();
+                Some(of.plan.key_of(row, extras)?)
+            }
+            Range::Unordered { .. } => None,
+        };
+        let (data, rows) = block.take();
+        let sending = Block {
+            lane: of.task.lane,
+            contents: BlockContents::Rows(of.task.table.clone()),
+            format: of.task.format,
+            data,
+            rows,
+            progress: self.position(of.table, key.clone()),
+            checkpoint: None,
+        };
+        self.outlet.rows(sending).await?;
+        progress.rows += rows;
+        progress.piece_rows += rows;
+        progress.last_key = key.or(progress.last_key.take());
+        Ok(())
+    }
+
+    fn position(&self, table: &Definition, key: Option<OrderKey>) -> Option<Position> {
+        let nullable = table.schema.key.as_ref().is_some_and(|key| key.nullable);
+        key.map(|key| {
+            Position::RdbSnapshot(RdbSnapshot {
+                db_type: DbType::Pg,
+                table: table.schema.id.clone(),
+                key,
+                // Rows with null keys are read, and therefore applied and recorded, before all others.
+                null_keys_done: nullable,
+                lineage: self.options.lineage.clone(),
+            })
+        })
+    }
+
+    /// Waits before the next try, or gives up.
+    async fn pause(&mut self, error: Error) -> Reading<()> {
+        self.conn = None;
+        let Some(pause) = self.backoff.failed(self.clock.elapsed(), chance()) else {
+            return Err(Interrupted::Failed(
+                error.hint("the connection could not be made again within [pipeline] max_retry_secs; start the task again with resume_type=from_log"),
+            ));
+        };
+        tracing::warn!("{error}; trying again in {:.1} s (attempt {})", pause.as_secs_f64(), self.backoff.attempts());
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+}
+
+/// Where an unordered range is gone on with: in the piece and after the rows that were sent, if all of its rows lie where
+/// they did. In another snapshot a row that was changed since may lie on a page that has been passed, so that the table
+/// is read from its first page again.
+fn go_on(of: &OfTable<'_>, progress: &mut Progress, place: Option<Place>) {
+    if place.is_some() && place == progress.place {
+        progress.skip = progress.piece_rows;
+        return;
+    }
+    if progress.rows > 0 {
+        tracing::warn!(
+            "{}: the connection was lost while rows without a usable key were read, and they cannot be found again: they are read again from the first, and may be in the target twice",
+            of.table.schema.id
+        );
+    }
+    *progress = Progress { rows: progress.rows, place, ..Progress::default() };
+}
+
+/// An unordered range of a plain table is cut by pages, where the server finds rows by their page (since 14).
+fn pieces(server: &Server, table: &Definition, range: Range) -> Vec<Range> {
+    match range {
+        Range::Unordered { rows: rows @ (Rows::All | Rows::AfterFirstColumn(_)), piece: None }
+            if table.relation.kind == 'r' && server.version_number >= 140_000 =>
+        {
+            let pieces = Piece::all(table.relation.pages);
+            pieces.into_iter().map(|piece| Range::Unordered { rows: rows.clone(), piece: Some(piece) }).collect()
+        }
+        Range::Keyed(_) | Range::Unordered { .. } => vec![range],
+    }
+}
+
+/// A number in 0..1 that differs between tasks and moments; it only spreads their retries.
+pub(crate) fn chance() -> f64 {
+    let nanos =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
+    f64::from(nanos % 1000) / 1000.0
+}
