@@ -1,24 +1,22 @@
-//! Two databases go from one MySQL server to another: one is copied, one is followed while a writer changes it. Both are
+//! Two databases go from one server to another: one is copied, one is followed while a writer changes it. Both are
 //! killed with SIGKILL, resumed, and proved equal by the servers.
+//!
+//! [`snapshot`] and [`stream`] are the two parts, whatever the servers are; [`mysql`] and [`postgres`] say what differs.
 
+mod mysql;
+mod plan;
+mod postgres;
 mod snapshot;
 mod stream;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
-use dt_tests::servers::{Kind, Options, Pair};
-
-struct Plan {
-    /// Rows of the database that is copied.
-    rows: u64,
-    /// Kills of each part.
-    kills: u32,
-}
+use anyhow::{Context, Result};
+use plan::{Between, Plan};
 
 fn main() -> ExitCode {
-    match arguments().and_then(|plan| show(&plan)) {
+    match run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -29,36 +27,34 @@ fn main() -> ExitCode {
     }
 }
 
-fn arguments() -> Result<Plan> {
-    let mut plan = Plan { rows: 400_000, kills: 2 };
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        let mut number = || words.next().and_then(|text| text.parse().ok()).context(format!("{word} needs a number"));
-        match word.as_str() {
-            "--rows" => plan.rows = number()?,
-            "--kills" => plan.kills = u32::try_from(number()?)?,
-            other => bail!("unknown argument `{other}` (there are --rows N and --kills N)"),
-        }
+fn run() -> Result<bool> {
+    match plan::read(std::env::args().skip(1))? {
+        Some(plan) => show(&plan),
+        None => say(plan::USAGE).map(|()| true),
     }
-    if plan.rows < 1000 {
-        bail!("--rows must be 1000 or more");
-    }
-    Ok(plan)
+}
+
+/// Whether all was as promised.
+fn show(plan: &Plan) -> Result<bool> {
+    let pair = match plan.between {
+        Between::Mysql => mysql::servers()?,
+        Between::Postgres => postgres::servers()?,
+    };
+    say("\n1. A snapshot")?;
+    let copied = match plan.between {
+        Between::Mysql => snapshot::show(&mysql::sample(&pair)?, plan)?,
+        Between::Postgres => snapshot::show(&postgres::sample(&pair)?, plan)?,
+    };
+    say("\n2. Change data capture")?;
+    let followed = match plan.between {
+        Between::Mysql => stream::show(mysql::live(&pair)?, plan)?,
+        Between::Postgres => stream::show(postgres::live(&pair)?, plan)?,
+    };
+    Ok(copied && followed)
 }
 
 fn say(line: impl AsRef<str>) -> Result<()> {
     writeln!(std::io::stdout(), "{}", line.as_ref()).context("write to standard output")
-}
-
-fn show(plan: &Plan) -> Result<bool> {
-    say("Starting two MySQL servers on 127.0.0.1 …")?;
-    let extra = vec!["--binlog-row-metadata=FULL".to_owned()];
-    let pair = Pair::start(Kind::Mysql, &Options { extra, ..Options::default() })?;
-    say("\n1. A snapshot")?;
-    let copied = snapshot::show(&pair, plan)?;
-    say("\n2. Change data capture")?;
-    let followed = stream::show(&pair, plan)?;
-    Ok(copied && followed)
 }
 
 /// 1234567 as `1,234,567`.

@@ -5,13 +5,31 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use dt_tests::db::Db;
 use dt_tests::judge::{Judge, Verdict};
-use dt_tests::sample::{self, SampleTable, TABLES};
-use dt_tests::servers::Pair;
-use dt_tests::task::{Progress, Task};
+use dt_tests::sample::SampleTable;
+use dt_tests::task::{Progress, RecordedKey, Task};
 
-use crate::{Plan, grouped, say};
+use crate::plan::Plan;
+use crate::{grouped, say};
 
-const DATABASE: &str = "shop";
+/// The database that is copied.
+pub(crate) struct Sample {
+    /// A connection to it on the source.
+    pub(crate) source: Db,
+    /// A connection to the empty one on the target.
+    pub(crate) target: Db,
+    /// The task that copies it.
+    pub(crate) task: Task,
+    /// What its tables' schema is called in positions, and by the judge.
+    pub(crate) schema: &'static str,
+    /// Its tables.
+    pub(crate) tables: &'static [SampleTable],
+    /// Makes and fills them on the source.
+    pub(crate) create_and_fill: fn(&Db, u64) -> Result<()>,
+    /// Makes them on the target.
+    pub(crate) create_tables: fn(&Db) -> Result<()>,
+    /// An SQL condition for the rows after a recorded key.
+    pub(crate) rows_after: fn(&RecordedKey) -> String,
+}
 
 /// One run of dt-main.
 struct Run {
@@ -23,62 +41,71 @@ struct Run {
     redone: u64,
 }
 
-/// Copies a database from one server of the pair to the other; whether all is as promised.
-pub(crate) fn show(pair: &Pair, plan: &Plan) -> Result<bool> {
-    let (source, target) = pair.database(DATABASE)?;
-    say(format!("Filling the source with {} rows in {} tables …", grouped(plan.rows), TABLES.len()))?;
-    sample::create_and_fill(&source, plan.rows)?;
-    sample::create_tables(&target)?;
+/// Copies the database from one server to the other; whether all is as promised.
+pub(crate) fn show(sample: &Sample, plan: &Plan) -> Result<bool> {
+    let Sample { source, target, tables, .. } = sample;
+    say(format!("Filling the source with {} rows in {} tables …", grouped(plan.rows), tables.len()))?;
+    (sample.create_and_fill)(source, plan.rows)?;
+    (sample.create_tables)(target)?;
 
-    let task = Task::of_pair(pair, &[DATABASE])?;
-    let runs = copy(plan, &task, &target)?;
-    let verdicts = Judge::new(&source, &target).database(DATABASE)?;
-    let mut tables = Vec::new();
-    for (name, verdict) in verdicts {
-        let table = sample::table(&name)?;
-        tables.push((table, verdict, table.is_as_promised(&verdict, &source, &target)?));
+    let runs = copy(plan, sample)?;
+    let judge = Judge::new(source, target);
+    let mut judged = Vec::new();
+    for table in *tables {
+        let verdict = judge.table(sample.schema, table.name)?;
+        judged.push((table, verdict, table.is_as_promised(&verdict, source, target)?));
     }
-    report(plan, &runs, &tables)
+    report(plan, &runs, &judged)
 }
 
 /// Kills it `plan.kills` times, evenly spread over the rows, and then lets it finish.
-fn copy(plan: &Plan, task: &Task, target: &Db) -> Result<Vec<Run>> {
+fn copy(plan: &Plan, sample: &Sample) -> Result<Vec<Run>> {
+    let task = &sample.task;
     let mut runs = Vec::new();
     for kill in 1..=plan.kills {
         let enough = plan.rows * u64::from(kill) / u64::from(plan.kills + 1);
         say(format!("Run {kill}: dt-main copies; SIGKILL once {} rows are on the target …", grouped(enough)))?;
         let start = Instant::now();
         let mut running = task.spawn()?;
-        running.until("there are enough rows on the target", || Ok(rows_on(target)? >= enough))?;
+        running.until("there are enough rows on the target", || Ok(sample.rows_on_target()? >= enough))?;
         let killed = running.kill9()?;
         let wall = start.elapsed();
-        if killed.code != 128 + 9 {
-            bail!("dt-main should have been killed: {}", killed.said());
-        }
+        let ended = match killed.code {
+            // 128 + 9.
+            137 => "SIGKILL",
+            // It was faster than the kill: there is nothing left to resume.
+            0 => "done",
+            _ => bail!("dt-main should have been killed: {}", killed.said()),
+        };
         let progress = task.progress()?;
-        let redone = TABLES.iter().map(|table| redone(target, table, &progress)).sum::<Result<u64>>()?;
-        runs.push(Run { ended: "SIGKILL", wall, rows_on_target: rows_on(target)?, redone });
+        let redone = sample.tables.iter().map(|table| sample.redone(table, &progress)).sum::<Result<u64>>()?;
+        runs.push(Run { ended, wall, rows_on_target: sample.rows_on_target()?, redone });
+        if ended == "done" {
+            return Ok(runs);
+        }
     }
     say(format!("Run {}: dt-main resumes and finishes …", plan.kills + 1))?;
     let start = Instant::now();
     task.run()?.expect_code(0)?;
-    runs.push(Run { ended: "done", wall: start.elapsed(), rows_on_target: rows_on(target)?, redone: 0 });
+    runs.push(Run { ended: "done", wall: start.elapsed(), rows_on_target: sample.rows_on_target()?, redone: 0 });
     Ok(runs)
 }
 
-fn rows_on(db: &Db) -> Result<u64> {
-    let counts = TABLES.each_ref().map(|table| format!("(SELECT COUNT(*) FROM {DATABASE}.{})", table.name));
-    db.number(format!("SELECT {}", counts.join(" + ")))
-}
+impl Sample {
+    fn rows_on_target(&self) -> Result<u64> {
+        let counts = self.tables.iter().map(|table| format!("(SELECT COUNT(*) FROM {})", table.name));
+        self.target.number(format!("SELECT {}", counts.collect::<Vec<_>>().join(" + ")))
+    }
 
-/// The table's rows on the target that no recorded position covers.
-fn redone(target: &Db, table: &SampleTable, progress: &Progress) -> Result<u64> {
-    let condition = match progress.of(DATABASE, table.name) {
-        _ if progress.is_finished(DATABASE, table.name) => return Ok(0),
-        Some(key) => key.rows_after(),
-        None => "TRUE".to_owned(),
-    };
-    target.number(format!("SELECT COUNT(*) FROM {DATABASE}.{} WHERE {condition}", table.name))
+    /// The table's rows on the target that no recorded position covers.
+    fn redone(&self, table: &SampleTable, progress: &Progress) -> Result<u64> {
+        let condition = match progress.of(self.schema, table.name) {
+            _ if progress.is_finished(self.schema, table.name) => return Ok(0),
+            Some(key) => (self.rows_after)(&key),
+            None => "TRUE".to_owned(),
+        };
+        self.target.number(format!("SELECT COUNT(*) FROM {} WHERE {condition}", table.name))
+    }
 }
 
 fn report(plan: &Plan, runs: &[Run], tables: &[(&SampleTable, Verdict, bool)]) -> Result<bool> {
@@ -116,7 +143,7 @@ fn report(plan: &Plan, runs: &[Run], tables: &[(&SampleTable, Verdict, bool)]) -
         (false, false) => "SOURCE AND TARGET DIFFER",
     };
     let rows = grouped(tables.iter().map(|(_, verdict, _)| verdict.rows).sum());
-    let kills = plan.kills;
+    let kills = runs.iter().filter(|run| run.ended == "SIGKILL").count();
     say(format!(
         "\n{rows} rows in {:.1} s with {kills} kills, {} rows copied twice: {verdict}.",
         wall.as_secs_f64(),
