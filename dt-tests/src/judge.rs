@@ -3,13 +3,18 @@
 //! Each row becomes a 60-bit hash of all its columns (null is not '', a column's type does not matter, its text does,
 //! character sets are converted), and a table the count, sum and exclusive-or of its rows' hashes. Only where these
 //! differ are the hashes fetched, to count what is missing and what is too much.
+//!
+//! What is called a database here is a schema with PostgreSQL.
 
-use std::collections::HashMap;
+mod mysql;
+mod postgres;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use anyhow::{Result, bail};
 
-use crate::db::{Db, literal, quoted};
+use crate::db::{Db, Dialect};
 
 /// Compares tables of a source with tables of a target.
 #[derive(Debug)]
@@ -85,14 +90,16 @@ impl<'a> Judge<'a> {
     /// A server does not answer, or a table is missing.
     pub fn tables(&self, source: (&str, &str), target: (&str, &str)) -> Result<Verdict> {
         let columns = self.columns(source)?;
-        let on_source = Side { db: self.source, table: source, hash: self.row_hash(source, &columns)? };
-        let on_target = Side { db: self.target, table: target, hash: self.row_hash(source, &columns)? };
+        let side = |db, table| -> Result<_> {
+            Ok(Side { from: relation(db, table)?, hash: self.row_hash(db, source, &columns)?, db })
+        };
+        let (on_source, on_target) = (side(self.source, source)?, side(self.target, target)?);
         let (digest, target_digest) = (on_source.digest()?, on_target.digest()?);
         if digest == target_digest {
             return Ok(Verdict { rows: digest.rows, target_rows: digest.rows, missing: 0, repeated: 0, foreign: 0 });
         }
         let (had, has) = (on_source.hashes()?, on_target.hashes()?);
-        let count = |counts: &HashMap<String, u64>, hash: &String| counts.get(hash).copied().unwrap_or(0);
+        let count = |counts: &BTreeMap<String, u64>, hash: &String| counts.get(hash).copied().unwrap_or(0);
         let missing = had.iter().map(|(hash, &times)| times.saturating_sub(count(&has, hash))).sum();
         let beyond = |of_source: bool| {
             let rows = has.iter().filter(|(hash, _)| had.contains_key(*hash) == of_source);
@@ -102,16 +109,39 @@ impl<'a> Judge<'a> {
         Ok(Verdict { rows: digest.rows, target_rows: target_digest.rows, missing, repeated, foreign })
     }
 
-    /// Compares every base table of a database; the names are in order.
+    /// Rows that one side has more often than the other, each as a line, at most `limit` of them: what a failure has to
+    /// say. All rows are fetched.
+    ///
+    /// # Errors
+    /// As [`Judge::table`].
+    pub fn differences(&self, database: &str, table: &str, limit: usize) -> Result<Vec<String>> {
+        let columns = self.columns((database, table))?;
+        let counts = |db: &Db| -> Result<BTreeMap<String, u64>> {
+            let row = match db.dialect() {
+                Dialect::Mysql => mysql::row_text(&columns),
+                Dialect::Postgres => postgres::row_text(&columns),
+            };
+            counted(db, &format!("SELECT {row} AS r, COUNT(*) FROM {} GROUP BY 1", relation(db, (database, table))?))
+        };
+        let (had, has) = (counts(self.source)?, counts(self.target)?);
+        let all: BTreeSet<&String> = had.keys().chain(has.keys()).collect();
+        let line = |row: &String| {
+            let count = |counts: &BTreeMap<String, u64>| counts.get(row).copied().unwrap_or(0);
+            let (was, is) = (count(&had), count(&has));
+            (was != is).then(|| format!("{was} x became {is} x: {row}"))
+        };
+        Ok(all.into_iter().filter_map(line).take(limit).collect())
+    }
+
+    /// Compares every base table of a database; the names are in order. Of a partitioned table the root is compared.
     ///
     /// # Errors
     /// A server does not answer, or there is no table.
     pub fn database(&self, database: &str) -> Result<Vec<(String, Verdict)>> {
-        let tables = self.source.rows(format!(
-            "SELECT table_name FROM information_schema.tables WHERE table_schema = {} AND table_type = 'BASE TABLE' \
-             ORDER BY CAST(table_name AS BINARY)",
-            literal(database)
-        ))?;
+        let tables = self.source.rows(match self.source.dialect() {
+            Dialect::Mysql => mysql::tables(database),
+            Dialect::Postgres => postgres::tables(database),
+        })?;
         if tables.is_empty() {
             bail!("the source has no table in `{database}`");
         }
@@ -121,12 +151,10 @@ impl<'a> Judge<'a> {
 
     /// Name and data type of each column of the source's table.
     fn columns(&self, (database, table): (&str, &str)) -> Result<Vec<(String, String)>> {
-        let rows = self.source.rows(format!(
-            "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = {} AND table_name = {} \
-             ORDER BY ordinal_position",
-            literal(database),
-            literal(table)
-        ))?;
+        let rows = self.source.rows(match self.source.dialect() {
+            Dialect::Mysql => mysql::columns(database, table),
+            Dialect::Postgres => postgres::columns(database, table),
+        })?;
         if rows.is_empty() {
             bail!("the source has no table `{database}`.`{table}`");
         }
@@ -135,49 +163,26 @@ impl<'a> Judge<'a> {
         Ok(pairs.map(|mut row| (text(row.next()), text(row.next()).to_lowercase())).collect())
     }
 
-    fn row_hash(&self, (_, table): (&str, &str), columns: &[(String, String)]) -> Result<String> {
-        let mut parts = Vec::with_capacity(columns.len());
-        for (column, data_type) in columns {
-            let name = quoted(column);
-            let expression = match self.expressions.get(&(table.to_owned(), column.clone())) {
-                Some(expression) => format!("SHA2({}, 256)", expression.replace("{}", &name)),
-                None => comparable(&name, data_type)?,
-            };
-            // 'N' is nothing that any of the expressions yields.
-            parts.push(format!("IFNULL({expression}, 'N')"));
+    fn row_hash(&self, db: &Db, (_, table): (&str, &str), columns: &[(String, String)]) -> Result<String> {
+        let expression = |column: &str| self.expressions.get(&(table.to_owned(), column.to_owned()));
+        match db.dialect() {
+            Dialect::Mysql => mysql::row_hash(columns, expression),
+            Dialect::Postgres => Ok(postgres::row_hash(columns, expression)),
         }
-        Ok(format!("CAST(CONV(LEFT(SHA2(CONCAT_WS('|', {}), 256), 15), 16, 10) AS UNSIGNED)", parts.join(", ")))
     }
 }
 
-/// A column's value as a text that says all of it, is short (a longer result than `max_allowed_packet` would turn
-/// to null), and is the same on every server.
-fn comparable(column: &str, data_type: &str) -> Result<String> {
-    Ok(match data_type {
-        "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "decimal" | "double" | "date" | "time"
-        | "datetime" | "timestamp" | "year" => format!("CAST({column} AS CHAR)"),
-        // A FLOAT's own text form drops digits.
-        "float" => format!("CAST({column} + 0e0 AS CHAR)"),
-        "bit" => format!("CAST({column} + 0 AS CHAR)"),
-        // By text and by index: the index 0 is an invalid value, and not a member ''.
-        "enum" | "set" => format!("CONCAT({column} + 0, ':', HEX(CONVERT({column} USING utf8mb4)))"),
-        "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "json" | "uuid" | "inet4" | "inet6" => {
-            format!("SHA2(CONVERT({column} USING utf8mb4), 256)")
-        }
-        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "vector" => {
-            format!("SHA2({column}, 256)")
-        }
-        "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon"
-        | "geometrycollection" | "geomcollection" => {
-            format!("CONCAT(ST_SRID({column}), ':', SHA2(ST_AsBinary({column}), 256))")
-        }
-        other => bail!("the judge does not know how to compare a column of type `{other}`; give it an expression"),
-    })
+/// A table as it stands behind FROM.
+fn relation(db: &Db, (database, table): (&str, &str)) -> Result<String> {
+    match db.dialect() {
+        Dialect::Mysql => Ok(mysql::relation(database, table)),
+        Dialect::Postgres => postgres::relation(db, database, table),
+    }
 }
 
 struct Side<'a> {
     db: &'a Db,
-    table: (&'a str, &'a str),
+    from: String,
     hash: String,
 }
 
@@ -189,28 +194,27 @@ struct Digest {
 }
 
 impl Side<'_> {
-    fn name(&self) -> String {
-        format!("{}.{}", quoted(self.table.0), quoted(self.table.1))
-    }
-
     fn digest(&self) -> Result<Digest> {
-        let Side { hash, .. } = self;
+        let Side { hash, from, .. } = self;
         let sql = format!(
-            "SELECT COUNT(*), SUM(h), BIT_XOR(h), COUNT(*) - COUNT(h) FROM (SELECT {hash} AS h FROM {}) AS hashes",
-            self.name()
+            "SELECT COUNT(*), SUM(h), BIT_XOR(h), COUNT(*) - COUNT(h) FROM (SELECT {hash} AS h FROM {from}) AS hashes"
         );
         let row = self.db.rows(sql)?.into_iter().next().unwrap_or_default();
         let [rows, sum, xor, unhashed] = <[Option<String>; 4]>::try_from(row).unwrap_or_default();
         if unhashed.as_deref() != Some("0") {
-            bail!("{} rows of {} could not be hashed", unhashed.unwrap_or_default(), self.name());
+            bail!("{} rows of {from} could not be hashed", unhashed.unwrap_or_default());
         }
         Ok(Digest { rows: rows.unwrap_or_default().parse()?, sum, xor })
     }
 
     /// How many rows there are of each hash.
-    fn hashes(&self) -> Result<HashMap<String, u64>> {
-        let sql = format!("SELECT {} AS h, COUNT(*) FROM {} GROUP BY h", self.hash, self.name());
-        let rows = self.db.rows(sql)?.into_iter().map(|row| <[Option<String>; 2]>::try_from(row).unwrap_or_default());
-        rows.map(|[hash, count]| Ok((hash.unwrap_or_default(), count.unwrap_or_default().parse()?))).collect()
+    fn hashes(&self) -> Result<BTreeMap<String, u64>> {
+        counted(self.db, &format!("SELECT {} AS h, COUNT(*) FROM {} GROUP BY 1", self.hash, self.from))
     }
+}
+
+/// The rows of a query for a text and a number.
+fn counted(db: &Db, sql: &str) -> Result<BTreeMap<String, u64>> {
+    let rows = db.rows(sql)?.into_iter().map(|row| <[Option<String>; 2]>::try_from(row).unwrap_or_default());
+    rows.map(|[text, count]| Ok((text.unwrap_or_default(), count.unwrap_or_default().parse()?))).collect()
 }

@@ -1,7 +1,7 @@
 //! Real servers, the real binary, and a judge that is neither: what the end-to-end tests, the quickstart and the
 //! benchmarks share.
 //!
-//! - [`servers`]: throw-away MySQL and MariaDB servers on 127.0.0.1, stopped whatever becomes of the test.
+//! - [`servers`]: throw-away MySQL, MariaDB and PostgreSQL servers on 127.0.0.1, stopped whatever becomes of the test.
 //! - [`db`]: SQL to a server, as an administrator.
 //! - [`judge`]: whether two tables hold the same rows, computed by the servers.
 //! - [`task`]: a task file for dt-main, and dt-main itself: run, killed, run again.

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use anyhow::{Context, Result};
@@ -15,7 +16,7 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Wire {
-    to: u16,
+    to: AtomicU16,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -52,7 +53,7 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).context("bind a proxy")?;
         let port = listener.local_addr()?.port();
         let state = Mutex::new(State { listening: true, ..State::default() });
-        let wire = Arc::new(Wire { to, state, changed: Condvar::new() });
+        let wire = Arc::new(Wire { to: AtomicU16::new(to), state, changed: Condvar::new() });
         let proxy = Proxy { port, wire };
         proxy.accept(listener);
         Ok(proxy)
@@ -100,6 +101,11 @@ impl Proxy {
         Ok(())
     }
 
+    /// From now on, new connections go to this port: another server has taken over the address.
+    pub fn redirect(&self, to: u16) {
+        self.wire.to.store(to, Ordering::Relaxed);
+    }
+
     /// Lets connections stand and be made, and carries nothing (true), or carries on (false).
     pub fn black_hole(&self, on: bool) {
         self.wire.state().black_hole = on;
@@ -115,7 +121,7 @@ impl Proxy {
                 }
                 let Ok(near) = near else { continue };
                 // A server that is down: the caller sees its connection closed.
-                let Ok(far) = TcpStream::connect(("127.0.0.1", wire.to)) else { continue };
+                let Ok(far) = TcpStream::connect(("127.0.0.1", wire.to.load(Ordering::Relaxed))) else { continue };
                 connect(&wire, near, far);
             }
         });

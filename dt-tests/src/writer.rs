@@ -1,8 +1,10 @@
-//! A seeded writer: the load that a source is under while its changes are followed.
+//! A seeded writer: the load that a source is under while its changes are followed; here for MySQL and MariaDB.
 //!
 //! Two connections of its own do everything that a binlog has a form for: inserts, updates, deletes and key changes,
 //! one by one and many at a time, in transactions of one and of several tables; rollbacks, savepoints, XA transactions
 //! and new binlog files. What was written is told by the source itself; the writer keeps no account.
+
+pub mod postgres;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -179,19 +181,24 @@ impl Writer {
         for db in [&first, &second] {
             db.exec(format!("USE `{database}`"))?;
         }
-        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut load = Load { first, second, dice: Dice::of(seed), number: 1_000 };
+        Ok(Writer::of(move |number| load.transaction(number)))
+    }
+
+    /// Starts one that makes these transactions, each with its number from 0.
+    pub fn of(mut transaction: impl FnMut(u64) -> Result<()> + Send + 'static) -> Self {
+        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, count) = (stop.clone(), done.clone());
         let thread = std::thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
                 let number = count.fetch_add(1, Ordering::Relaxed);
-                load.transaction(number).with_context(|| format!("transaction {number} of the writer"))?;
+                transaction(number).with_context(|| format!("transaction {number} of the writer"))?;
                 // What is left of two processors is for those who follow.
                 std::thread::sleep(Duration::from_millis(6));
             }
             Ok(())
         });
-        Ok(Writer { stop, done, thread: Some(thread) })
+        Writer { stop, done, thread: Some(thread) }
     }
 
     /// Lets it end its transaction, and says how many there were.

@@ -105,6 +105,7 @@ fn task(pair: &Pair, source: &Db, by: By, database: &str) -> Result<Task> {
     let (status, executed) = match kind {
         Kind::Mysql => ("SHOW BINARY LOG STATUS", "SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')"),
         Kind::Mariadb => ("SHOW MASTER STATUS", "SELECT @@GLOBAL.gtid_binlog_pos"),
+        Kind::Postgres15 | Kind::Postgres18 => anyhow::bail!("{kind} has no binlog"),
     };
     match by {
         By::Place => {

@@ -189,6 +189,7 @@ impl Source {
         let flavor = match kind {
             Kind::Mysql => Flavor::Mysql,
             Kind::Mariadb => Flavor::Mariadb,
+            Kind::Postgres15 | Kind::Postgres18 => anyhow::bail!("{kind} has no binlog"),
         };
         let address = Address::new(&endpoint, "extractor")?;
         let runtime = Builder::new_current_thread().enable_all().build()?;

@@ -131,7 +131,7 @@ fn schema(db: &Db, database: &str, table: &str, key: &[&str]) -> Result<Arc<Rout
             continue;
         }
         let charset = charset.map(|name| if name == "utf8" { "utf8mb3".to_owned() } else { name });
-        columns.push(Column { name, data_type, nullable: nullable == "YES", charset, collation });
+        columns.push(Column { name, data_type, nullable: nullable == "YES", charset, collation, binary_form: None });
     }
     let place = |name: &&str| columns.iter().position(|column| column.name == **name).context("no such column");
     let places = key.iter().map(place).collect::<Result<Vec<_>>>()?;

@@ -17,17 +17,30 @@ use anyhow::{Context, Result, anyhow, bail};
 
 const SCRIPT: &str = r#"
 dir=$0
+stop=$1; shift
 pid=
+# When we are gone while the server is halted (see `end`), the kernel hangs up on this group.
+trap '' HUP
 gone() { [ -z "$pid" ] || wait "$pid" 2>/dev/null; pid=; }
+# A server of several processes dies as a whole, as it would with the machine.
+end() {
+  [ -n "$pid" ] || return 0
+  kill -STOP "$pid" 2>/dev/null
+  children=$(cat "/proc/$pid/task/$pid/children" 2>/dev/null)
+  kill -KILL "$pid" $children 2>/dev/null
+  gone
+  for child in $children; do
+    while grep -qs '^State:[[:space:]]*[RSDTtIKPW]' "/proc/$child/status"; do sleep 0.01; done
+  done
+}
 while read -r what; do
   case $what in
     start) "$@" </dev/null >>"$dir/log" 2>&1 & pid=$!; echo "started $pid" ;;
-    stop) [ -z "$pid" ] || kill -TERM "$pid" 2>/dev/null; gone; echo gone ;;
-    kill) [ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null; gone; echo gone ;;
+    stop) [ -z "$pid" ] || kill "-$stop" "$pid" 2>/dev/null; gone; echo gone ;;
+    kill) end; echo gone ;;
   esac
 done
-[ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null
-gone
+end
 rm -rf -- "$dir"
 "#;
 
@@ -42,12 +55,14 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// A keeper of `command`, not started yet; `dir` is deleted at the end.
-    pub(super) fn new(dir: &Path, command: &[String]) -> Result<Self> {
+    /// A keeper of `command`, not started yet; `dir` is deleted at the end. `stop` names the signal that shuts the
+    /// server down cleanly.
+    pub(super) fn new(dir: &Path, stop: &str, command: &[String]) -> Result<Self> {
         let mut shell = Command::new("sh")
             .arg("-c")
             .arg(SCRIPT)
             .arg(dir)
+            .arg(stop)
             .args(command)
             // A group of its own: Ctrl-C in a terminal reaches the test, not the shell that cleans up after it.
             .process_group(0)
@@ -73,13 +88,13 @@ impl Keeper {
         Ok(())
     }
 
-    /// SIGTERM, and waits until the process is gone.
+    /// The signal that shuts it down, and waits until the process is gone.
     pub(super) fn stop(&mut self, patience: Duration) -> Result<()> {
         self.pid = None;
         self.order("stop", patience).map(drop)
     }
 
-    /// SIGKILL, and waits until the process is gone.
+    /// SIGKILL to it and to its children, and waits until they are gone.
     pub(super) fn kill(&mut self, patience: Duration) -> Result<()> {
         self.pid = None;
         self.order("kill", patience).map(drop)

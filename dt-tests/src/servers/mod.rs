@@ -3,6 +3,7 @@
 //! A server that cannot be had is an error whose message names `./scripts/install-servers`, never a skipped test.
 
 mod keeper;
+mod postgres;
 mod programs;
 mod shared;
 mod template;
@@ -10,12 +11,13 @@ mod template;
 use std::fmt;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use crate::db::Db;
+use crate::db::{Db, Dialect};
 use crate::deadline;
 use crate::dice::Dice;
 use keeper::Keeper;
@@ -23,7 +25,7 @@ use keeper::Keeper;
 pub use programs::cache_dir;
 pub use shared::{Pair, pair};
 
-/// The user that dt-main logs in as; it may do everything.
+/// The user that dt-main logs in as; it may do everything. With PostgreSQL it logs in by SCRAM.
 pub const USER: &str = "dt";
 /// Its password, of characters that configuration files, URLs and SQL each hold dear.
 pub const PASSWORD: &str = r#"it's;#="pw%20:@/\"#;
@@ -41,6 +43,20 @@ pub enum Kind {
     Mysql,
     /// MariaDB, as installed by the machine's package manager.
     Mariadb,
+    /// PostgreSQL 15, as installed by the machine's package manager.
+    Postgres15,
+    /// PostgreSQL 18, as unpacked by `./scripts/install-servers`.
+    Postgres18,
+}
+
+impl Kind {
+    /// The language it speaks.
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Kind::Mysql | Kind::Mariadb => Dialect::Mysql,
+            Kind::Postgres15 | Kind::Postgres18 => Dialect::Postgres,
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -48,6 +64,8 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Kind::Mysql => "MySQL",
             Kind::Mariadb => "MariaDB",
+            Kind::Postgres15 => "PostgreSQL 15",
+            Kind::Postgres18 => "PostgreSQL 18",
         })
     }
 }
@@ -55,20 +73,23 @@ impl fmt::Display for Kind {
 /// How a server is set up.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Whether clients may send files (`LOAD DATA LOCAL`).
+    /// Whether clients may send files (`LOAD DATA LOCAL`). MySQL and MariaDB only.
     pub local_infile: bool,
     /// The server's own defaults for memory and for what a commit survives; otherwise small and quick. For tests
     /// that kill a server, and for benchmarks.
     pub durable: bool,
-    /// Whether it writes a binlog.
+    /// Whether it writes a binlog. MySQL and MariaDB only; PostgreSQL always has `wal_level=logical`, unless `extra`
+    /// says otherwise.
     pub binlog: bool,
     /// `--name=value` arguments, after all others.
     pub extra: Vec<String>,
+    /// Lines of PostgreSQL's `pg_hba.conf`, before all others.
+    pub hba: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { local_infile: true, durable: false, binlog: true, extra: Vec::new() }
+        Options { local_infile: true, durable: false, binlog: true, extra: Vec::new(), hba: Vec::new() }
     }
 }
 
@@ -105,15 +126,74 @@ impl Server {
     /// It is not installed (the message names `./scripts/install-servers`), or does not come up (the message holds
     /// the end of its log).
     pub fn start(kind: Kind, options: &Options) -> Result<Self> {
-        let program = programs::find(kind)?;
+        if let Some(programs) = postgres::find(kind)? {
+            let server = Server::at_free_port(kind, |port| {
+                let folder = programs.folder()?;
+                programs.initialise(folder.path(), options)?;
+                let command = programs.serve(folder.path(), port, options);
+                Ok((folder, command))
+            })?;
+            let password = Dialect::Postgres.literal(PASSWORD);
+            server.db()?.exec(format!("CREATE ROLE {USER} SUPERUSER LOGIN PASSWORD {password}"))?;
+            return Ok(server);
+        }
+        let program = programs::find(kind)?.with_context(|| format!("no programs of {kind}"))?;
         let template = template::of(&program)?;
-        let mut dice = Dice::of(u64::from(std::process::id()) ^ Dice::new().roll());
+        Server::at_free_port(kind, |port| {
+            let folder = TempDir::with_prefix("dt-server-").context("make a temporary folder for a server")?;
+            template::copy(&template, &folder.path().join("data"))?;
+            let command = program.serve(folder.path(), port, options);
+            Ok((folder, command))
+        })
+    }
+
+    /// Starts a server that follows this one, to be promoted by [`Server::promote`]. PostgreSQL only.
+    ///
+    /// # Errors
+    /// It is another kind of server, or as [`Server::start`].
+    pub fn standby(&self, options: &Options) -> Result<Server> {
+        let programs = postgres::find(self.kind)?.with_context(|| format!("no standby of a {}", self.kind))?;
+        Server::at_free_port(self.kind, |port| {
+            let folder = programs.folder()?;
+            programs.follow(folder.path(), self.port)?;
+            let command = programs.serve(folder.path(), port, options);
+            Ok((folder, command))
+        })
+    }
+
+    /// Makes a standby a server of its own, with the next timeline, and waits until it is.
+    ///
+    /// # Errors
+    /// It is no standby, or is not promoted within a minute.
+    pub fn promote(&self) -> Result<()> {
+        match self.db()?.value("SELECT pg_promote(true, 60)")?.as_deref() {
+            Some("t") => Ok(()),
+            _ => bail!("the standby was not promoted:\n{}", self.log_tail()),
+        }
+    }
+
+    /// Starts what `make` sets up in a folder for a port.
+    fn at_free_port(kind: Kind, make: impl Fn(u16) -> Result<(TempDir, Vec<String>)>) -> Result<Self> {
+        // Two tests of one process start servers at the same time, also where `DT_SEED` gives both the same dice.
+        static STARTS: AtomicU64 = AtomicU64::new(0);
+        let start = STARTS.fetch_add(1, Ordering::Relaxed) << 32;
+        let mut dice = Dice::of((start | u64::from(std::process::id())) ^ Dice::new().roll());
         let mut last = None;
         // Another process may take the port between our look and the server's bind: then another port is tried.
         for _ in 0..5 {
             let port = free_port(&mut dice)?;
-            match Server::start_at(port, &program, &template, options) {
-                Ok(server) => return Ok(server),
+            let (folder, command) = make(port)?;
+            // From here on the keeper deletes the folder, also if this process is killed.
+            let dir = folder.keep();
+            let stop = match kind.dialect() {
+                Dialect::Mysql => "TERM",
+                // PostgreSQL waits at SIGTERM until all clients have left.
+                Dialect::Postgres => "INT",
+            };
+            let keeper = Keeper::new(&dir, stop, &command)?;
+            let mut server = Server { kind, port, keeper, dir };
+            match server.up() {
+                Ok(()) => return Ok(server),
                 Err(error) if format!("{error:#}").contains("Address already in use") => last = Some(error),
                 Err(error) => return Err(error),
             }
@@ -121,19 +201,7 @@ impl Server {
         Err(last.expect("server: five tries without an error")).context("five ports in a row were taken")
     }
 
-    fn start_at(port: u16, program: &programs::Program, template: &Path, options: &Options) -> Result<Self> {
-        let folder = TempDir::with_prefix("dt-server-").context("make a temporary folder for a server")?;
-        template::copy(template, &folder.path().join("data"))?;
-        // From here on the keeper deletes the folder, also if this process is killed.
-        let dir = folder.keep();
-        let command = program.serve(&dir, port, options);
-        let keeper = Keeper::new(&dir, &command)?;
-        let mut server = Server { kind: program.kind, port, keeper, dir };
-        server.up()?;
-        Ok(server)
-    }
-
-    /// MySQL or MariaDB.
+    /// What kind of server it is.
     pub fn kind(&self) -> Kind {
         self.kind
     }
@@ -145,18 +213,37 @@ impl Server {
 
     /// Its address as a task file's `url`, without user and password.
     pub fn url(&self) -> String {
-        format!("mysql://127.0.0.1:{}", self.port)
+        match self.kind.dialect() {
+            Dialect::Mysql => format!("mysql://127.0.0.1:{}", self.port),
+            Dialect::Postgres => format!("postgres://127.0.0.1:{}", self.port),
+        }
     }
 
-    /// A new connection as root.
+    /// A new connection as the administrator; with PostgreSQL to the database `postgres`.
     ///
     /// # Errors
     /// The server does not answer.
     pub fn db(&self) -> Result<Db> {
-        Db::connect(self.port, "root", None)
+        match self.kind.dialect() {
+            Dialect::Mysql => Db::connect(self.port, "root", None),
+            Dialect::Postgres => self.database("postgres"),
+        }
     }
 
-    /// Its unix socket, for the servers' own command line tools.
+    /// A new connection to a PostgreSQL server's database as `postgres`.
+    ///
+    /// # Errors
+    /// The server does not answer, or has no such database.
+    pub fn database(&self, name: &str) -> Result<Db> {
+        Db::connect_postgres(self.port, name, "postgres", None)
+    }
+
+    /// The folder that holds its data and its log.
+    pub fn folder(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Its unix socket, for the servers' own command line tools. MySQL and MariaDB only.
     pub fn socket(&self) -> PathBuf {
         self.dir.join("sock")
     }
@@ -192,11 +279,16 @@ impl Server {
     pub fn up(&mut self) -> Result<()> {
         self.keeper.start()?;
         let port = self.port;
+        let dialect = self.kind.dialect();
+        let connect = || match dialect {
+            Dialect::Mysql => Db::connect(port, USER, Some(PASSWORD)),
+            Dialect::Postgres => Db::connect_postgres(port, "postgres", "postgres", None),
+        };
         let up = deadline::until("the server answers", PATIENCE, || {
             if self.keeper.has_ended()? {
                 bail!("{} ended instead of starting:\n{}", self.kind, self.log_tail());
             }
-            Ok(Db::connect(port, USER, Some(PASSWORD)).and_then(|db| db.exec("SELECT 1")).ok())
+            Ok(connect().and_then(|db| db.exec("SELECT 1")).ok())
         });
         up.with_context(|| format!("start {} on port {port}", self.kind))
     }

@@ -1,4 +1,4 @@
-//! Where the servers' programs are, and how they are called.
+//! Where the programs of MySQL and MariaDB are, and how they are called.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,20 +22,28 @@ pub fn cache_dir() -> Result<PathBuf> {
         .ok_or_else(|| anyhow!("none of DT_SERVERS_DIR, XDG_CACHE_HOME and HOME is set"))
 }
 
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Brand {
+    Mysql,
+    Mariadb,
+}
+
 /// A server program that is on this machine.
 pub(super) struct Program {
-    pub(super) kind: Kind,
+    brand: Brand,
     /// What starts the daemon: the program, and what must stand before all other arguments.
     daemon: Vec<String>,
     /// For the template's name: another version gets another template.
     pub(super) version: String,
 }
 
-/// Finds the server on this machine.
-pub(super) fn find(kind: Kind) -> Result<Program> {
-    let daemon = match kind {
-        Kind::Mysql => mysql_daemon(&cache_dir()?.join("mysql"))?,
-        Kind::Mariadb => mariadb_daemon()?,
+/// Finds the server on this machine; `None` for another kind of server.
+pub(super) fn find(kind: Kind) -> Result<Option<Program>> {
+    let (brand, daemon) = match kind {
+        Kind::Mysql => (Brand::Mysql, mysql_daemon(&cache_dir()?.join("mysql"))?),
+        Kind::Mariadb => (Brand::Mariadb, mariadb_daemon()?),
+        Kind::Postgres15 | Kind::Postgres18 => return Ok(None),
     };
     let output = Command::new(&daemon[0]).args(&daemon[1..]).arg("--version").output();
     let output = output.with_context(|| format!("run {}", daemon.join(" ")))?;
@@ -43,10 +51,10 @@ pub(super) fn find(kind: Kind) -> Result<Program> {
     if !output.status.success() || version.is_empty() {
         bail!("{} does not run: {}\n{INSTALL}", daemon[0], String::from_utf8_lossy(&output.stderr));
     }
-    Ok(Program { kind, daemon, version })
+    Ok(Some(Program { brand, daemon, version }))
 }
 
-const INSTALL: &str = "run ./scripts/install-servers";
+pub(super) const INSTALL: &str = "run ./scripts/install-servers";
 
 /// MySQL comes unpacked, with the libraries it was built for, and runs through their loader.
 fn mysql_daemon(root: &Path) -> Result<Vec<String>> {
@@ -85,16 +93,24 @@ fn on_path(program: &str) -> Option<PathBuf> {
 }
 
 impl Program {
+    /// Its name.
+    pub(super) fn name(&self) -> &'static str {
+        match self.brand {
+            Brand::Mysql => "MySQL",
+            Brand::Mariadb => "MariaDB",
+        }
+    }
+
     /// The command that makes an empty data folder.
     pub(super) fn initialise(&self, data: &Path) -> Result<Command> {
         let data = format!("--datadir={}", data.display());
-        match self.kind {
-            Kind::Mysql => {
+        match self.brand {
+            Brand::Mysql => {
                 let mut command = Command::new(&self.daemon[0]);
                 command.args(&self.daemon[1..]).args(as_root()).args([data, "--initialize-insecure".to_owned()]);
                 Ok(command)
             }
-            Kind::Mariadb => {
+            Brand::Mariadb => {
                 let program = on_path("mariadb-install-db");
                 let mut command = Command::new(program.ok_or_else(|| anyhow!("no mariadb-install-db: {INSTALL}"))?);
                 command.args(["--no-defaults".to_owned(), data]).args(as_root());
@@ -124,20 +140,20 @@ impl Program {
         ]);
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         command.extend(words("--bind-address=127.0.0.1 --skip-name-resolve --performance-schema=OFF"));
-        command.extend(words(match (self.kind, options.binlog) {
-            (Kind::Mysql, true) => "--mysqlx=OFF --gtid-mode=ON --enforce-gtid-consistency=ON",
-            (Kind::Mysql, false) => "--mysqlx=OFF --disable-log-bin",
-            (Kind::Mariadb, true) => "--log-bin=binlog --binlog-format=ROW",
-            (Kind::Mariadb, false) => "",
+        command.extend(words(match (self.brand, options.binlog) {
+            (Brand::Mysql, true) => "--mysqlx=OFF --gtid-mode=ON --enforce-gtid-consistency=ON",
+            (Brand::Mysql, false) => "--mysqlx=OFF --disable-log-bin",
+            (Brand::Mariadb, true) => "--log-bin=binlog --binlog-format=ROW",
+            (Brand::Mariadb, false) => "",
         }));
         if !options.durable {
             command.extend(words(
                 "--innodb-flush-log-at-trx-commit=2 --sync-binlog=0 --innodb-doublewrite=0 \
                  --innodb-buffer-pool-size=128M --max-connections=100 --table-open-cache=400",
             ));
-            command.extend(words(match self.kind {
-                Kind::Mysql => "--innodb-redo-log-capacity=128M --innodb-buffer-pool-load-at-startup=OFF",
-                Kind::Mariadb => "--innodb-buffer-pool-load-at-startup=OFF --aria-pagecache-buffer-size=8M",
+            command.extend(words(match self.brand {
+                Brand::Mysql => "--innodb-redo-log-capacity=128M --innodb-buffer-pool-load-at-startup=OFF",
+                Brand::Mariadb => "--innodb-buffer-pool-load-at-startup=OFF --aria-pagecache-buffer-size=8M",
             }));
         }
         command.extend(options.extra.iter().cloned());

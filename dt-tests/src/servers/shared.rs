@@ -5,7 +5,7 @@ use std::sync::{Mutex, OnceLock};
 use anyhow::{Result, anyhow};
 
 use super::{Kind, Options, Server};
-use crate::db::{Db, quoted};
+use crate::db::{Db, Dialect, quoted};
 
 /// Two servers of one kind.
 #[derive(Debug)]
@@ -30,14 +30,41 @@ impl Pair {
     /// # Errors
     /// A server does not answer.
     pub fn database(&self, name: &str) -> Result<(Db, Db)> {
-        let (source, target) = (self.source.db()?, self.target.db()?);
-        for db in [&source, &target] {
-            let name = quoted(name);
-            db.exec(format!("DROP DATABASE IF EXISTS {name}"))?;
-            db.exec(format!("CREATE DATABASE {name} CHARACTER SET utf8mb4"))?;
-            db.exec(format!("USE {name}"))?;
+        Ok((self.source.fresh(name)?, self.target.fresh(name)?))
+    }
+}
+
+impl Server {
+    /// Makes an empty database of that name and connects to it, as the administrator.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn fresh(&self, name: &str) -> Result<Db> {
+        let db = self.db()?;
+        match self.kind().dialect() {
+            Dialect::Mysql => {
+                let name = quoted(name);
+                db.exec_all([
+                    format!("DROP DATABASE IF EXISTS {name}"),
+                    format!("CREATE DATABASE {name} CHARACTER SET utf8mb4"),
+                    format!("USE {name}"),
+                ])?;
+                Ok(db)
+            }
+            Dialect::Postgres => {
+                let (text, identifier) = (Dialect::Postgres.literal(name), Dialect::Postgres.quoted(name));
+                db.exec_all([
+                    // A slot outlives the connections of a task, and holds on to its database.
+                    format!(
+                        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots \
+                         WHERE database = {text} AND NOT active"
+                    ),
+                    format!("DROP DATABASE IF EXISTS {identifier} WITH (FORCE)"),
+                    format!("CREATE DATABASE {identifier}"),
+                ])?;
+                Server::database(self, name)
+            }
         }
-        Ok((source, target))
     }
 }
 
@@ -49,11 +76,15 @@ pub fn pair(kind: Kind) -> Result<&'static Pair> {
     type Shared = OnceLock<Result<Pair, String>>;
     static MYSQL: Shared = OnceLock::new();
     static MARIADB: Shared = OnceLock::new();
+    static POSTGRES_15: Shared = OnceLock::new();
+    static POSTGRES_18: Shared = OnceLock::new();
     // One start at a time: starting is what costs the processor.
     static STARTING: Mutex<()> = Mutex::new(());
     let shared = match kind {
         Kind::Mysql => &MYSQL,
         Kind::Mariadb => &MARIADB,
+        Kind::Postgres15 => &POSTGRES_15,
+        Kind::Postgres18 => &POSTGRES_18,
     };
     let started = shared.get_or_init(|| {
         let _one = STARTING.lock();

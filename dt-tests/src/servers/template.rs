@@ -1,4 +1,4 @@
-//! A freshly made data folder takes seconds: it is made once for each version, kept in the cache folder, and copied.
+//! A freshly made data folder of MySQL takes seconds: it is made once for each version, kept in the cache folder, and copied.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,7 +18,7 @@ pub(super) fn of(program: &Program) -> Result<PathBuf> {
     fs::create_dir_all(&templates).with_context(|| format!("make {}", templates.display()))?;
     let mut hasher = DefaultHasher::new();
     (GENERATION, &program.version, init_sql()).hash(&mut hasher);
-    let template = templates.join(format!("{}-{:016x}", program.kind, hasher.finish()));
+    let template = templates.join(format!("{}-{:016x}", program.name(), hasher.finish()));
     let lock = File::create(templates.join(".lock"))?;
     lock.lock().context("lock the templates")?;
     if !template.exists() {
@@ -35,7 +35,7 @@ fn make(program: &Program, template: &Path) -> Result<()> {
     let output = program.initialise(&unfinished)?.output().context("make an empty data folder")?;
     if !output.status.success() {
         let said = [output.stdout, output.stderr].concat();
-        bail!("{} cannot make a data folder:\n{}", program.kind, String::from_utf8_lossy(&said));
+        bail!("{} cannot make a data folder:\n{}", program.name(), String::from_utf8_lossy(&said));
     }
     // MySQL's server_uuid: each copy must make its own.
     let identity = unfinished.join("auto.cnf");

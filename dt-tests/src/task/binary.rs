@@ -42,6 +42,12 @@ fn build(cargo: &std::ffi::OsStr, folder: &Path) -> Result<()> {
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet", "-p", "dt-main"]).args(release.then_some("--release")).current_dir(workspace);
     command.env("CARGO_TARGET_DIR", folder.parent().context("the profile's folder has no parent")?);
+    // What cargo tells a program of its own package would make the build scripts of others run again, each time.
+    let own =
+        |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|prefix| name.starts_with(prefix));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(own)) {
+        command.env_remove(name);
+    }
     let output = command.output().context("run cargo")?;
     if !output.status.success() {
         bail!("dt-main does not build:\n{}", String::from_utf8_lossy(&output.stderr));

@@ -60,6 +60,7 @@ pub fn executed(source: &Db, kind: Kind) -> Result<String> {
     let variable = match kind {
         Kind::Mysql => "@@GLOBAL.gtid_executed",
         Kind::Mariadb => "@@GLOBAL.gtid_binlog_pos",
+        Kind::Postgres15 | Kind::Postgres18 => anyhow::bail!("{kind} has no binlog"),
     };
     Ok(source.value(format!("SELECT {variable}"))?.unwrap_or_default().replace('\n', ""))
 }

@@ -3,16 +3,23 @@
 mod changes;
 mod mysql;
 mod mysql_cdc;
+mod pg;
+mod pg_cdc;
+mod plan;
 mod report;
 mod resume;
 
+use std::fs::File;
 use std::io::Write;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
+use dt_tests::task::Task;
+use dt_tests::usage::{self, Usage};
+use plan::Plan;
 
-const USAGE: &str = "bench mysql [--rows N] [--runs K] [--all] [--tool NAME]… | bench mysql-cdc [--changes N] \
-                     [--rows N] [--runs K] [--tool NAME]… | bench resume [--tables N]";
+const USAGE: &str = "bench mysql|pg [--rows N] [--runs K] [--all] [--tool NAME]… | bench mysql-cdc|pg-cdc \
+                     [--changes N] [--rows N] [--runs K] [--tool NAME]… | bench resume [--tables N]";
 
 fn main() -> ExitCode {
     match run() {
@@ -28,9 +35,8 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let mut words = std::env::args().skip(1);
     let what = words.next().context(USAGE)?;
-    let mut plan = mysql::Plan::default();
+    let mut plan = Plan::default();
     let mut tables = 10_000;
-    let mut changes = 300_000;
     while let Some(word) = words.next() {
         if word == "--tool" {
             plan.only.push(words.next().context("--tool needs a part of a tool's name")?);
@@ -41,17 +47,16 @@ fn run() -> Result<()> {
             "--rows" => plan.rows = number()?,
             "--runs" => plan.runs = number()?.max(1),
             "--all" => plan.all = true,
-            "--changes" => changes = number()?.max(1),
+            "--changes" => plan.changes = number()?.max(1),
             "--tables" => tables = number()?.max(1),
             other => bail!("unknown argument `{other}`: {USAGE}"),
         }
     }
     match what.as_str() {
         "mysql" => mysql::bench(&plan),
-        "mysql-cdc" => {
-            let mysql::Plan { rows, runs, only, .. } = plan;
-            mysql_cdc::bench(&mysql_cdc::Plan { changes, rows, runs, only })
-        }
+        "mysql-cdc" => mysql_cdc::bench(&plan),
+        "pg" => pg::bench(&plan),
+        "pg-cdc" => pg_cdc::bench(&plan),
         "resume" => resume::bench(tables),
         other => bail!("unknown benchmark `{other}`: {USAGE}"),
     }
@@ -62,4 +67,25 @@ fn say(line: impl AsRef<str>) -> Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{}", line.as_ref())?;
     out.flush().context("write to standard output")
+}
+
+/// What dt-main costs with this task.
+fn dt_main(task: &Task) -> Result<Usage> {
+    let mut command = task.command()?;
+    let said = task.log_dir().with_extension("stderr");
+    command.stdout(Stdio::null()).stderr(File::create(&said)?);
+    let (status, usage) = usage::of(&mut command)?;
+    if !status.success() {
+        bail!("dt-main failed: {status}\n{}{}", std::fs::read_to_string(said)?, task.log("default.log")?);
+    }
+    Ok(usage)
+}
+
+/// What the programs of a shell script cost.
+fn run_shell(script: &str) -> Result<Usage> {
+    let (status, usage) = usage::of(Command::new("sh").args(["-c", script]).stdin(Stdio::null()))?;
+    if !status.success() {
+        bail!("{status}: {script}");
+    }
+    Ok(usage)
 }

@@ -12,25 +12,10 @@ use dt_tests::task::Task;
 use dt_tests::usage::{self, Usage};
 use tempfile::TempDir;
 
+use crate::dt_main;
+use crate::plan::Plan;
 use crate::report::{self, Measured};
-use crate::say;
-
-pub(crate) struct Plan {
-    /// Rows in all.
-    pub(crate) rows: u64,
-    /// Runs of each tool; medians are printed.
-    pub(crate) runs: u64,
-    /// Also the tools and limits that are only of interest now and then.
-    pub(crate) all: bool,
-    /// Only the tools whose names hold one of these; empty for all.
-    pub(crate) only: Vec<String>,
-}
-
-impl Default for Plan {
-    fn default() -> Self {
-        Plan { rows: 1_000_000, runs: 3, all: false, only: Vec::new() }
-    }
-}
+use crate::{run_shell, say};
 
 #[derive(Clone, Copy)]
 enum Tool {
@@ -73,7 +58,7 @@ pub(crate) fn bench(plan: &Plan) -> Result<()> {
             Tool::LoadData { connections: 2 },
         ]);
     }
-    tools.retain(|tool| plan.only.is_empty() || plan.only.iter().any(|part| tool.name().contains(part.as_str())));
+    tools.retain(|tool| plan.has(tool.name()));
     say("Starting two MySQL servers with their default durability …")?;
     let pair = Pair::start(Kind::Mysql, &Options { durable: true, ..Options::default() })?;
     say(pair.source.db()?.value("SELECT CONCAT('MySQL ', VERSION())")?.unwrap_or_default())?;
@@ -167,13 +152,7 @@ impl Data<'_> {
             .set("extractor", "parallel_size", &parallel)
             .set("parallelizer", "parallel_size", &parallel)
             .set("pipeline", "checkpoint_interval_secs", "10");
-        let mut command = task.command()?;
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let (status, usage) = usage::of(&mut command)?;
-        if !status.success() {
-            bail!("dt-main failed: {status}\n{}", task.log("default.log")?);
-        }
-        Ok(usage)
+        dt_main(&task)
     }
 
     fn mydumper(&self, folder: &Path, binlog: bool) -> Result<Usage> {
@@ -251,12 +230,4 @@ fn client(program: &str, server: &Server) -> Command {
 
 pub(crate) fn shell(server: &Server) -> String {
     format!("--no-defaults -h127.0.0.1 -uroot -P{} --skip-ssl", server.port())
-}
-
-pub(crate) fn run_shell(script: &str) -> Result<Usage> {
-    let (status, usage) = usage::of(Command::new("sh").args(["-c", script]).stdin(Stdio::null()))?;
-    if !status.success() {
-        bail!("{status}: {script}");
-    }
-    Ok(usage)
 }

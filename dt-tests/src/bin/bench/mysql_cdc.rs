@@ -1,8 +1,6 @@
 //! Following a MySQL binlog: a file of changes, written while nothing follows, is caught up with.
 
-use std::fs::File;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -12,28 +10,19 @@ use dt_tests::judge::Judge;
 use dt_tests::sample::numbers;
 use dt_tests::servers::{Kind, Options, Pair, Server, cache_dir};
 use dt_tests::task::Task;
-use dt_tests::usage::{self, Usage};
+use dt_tests::usage::Usage;
 
 use crate::changes;
-use crate::mysql::{run_shell, settle, shell};
+use crate::dt_main;
+use crate::mysql::{settle, shell};
+use crate::plan::Plan;
 use crate::report::{self, Measured};
-use crate::say;
+use crate::{run_shell, say};
 
 const DATABASE: &str = "cdc";
 /// The target's tables as they were before the changes.
 const START: &str = "cdc_start";
 const TABLES: usize = 4;
-
-pub(crate) struct Plan {
-    /// Row changes in all.
-    pub(crate) changes: u64,
-    /// Rows in all before the changes.
-    pub(crate) rows: u64,
-    /// Runs of each tool; medians are printed.
-    pub(crate) runs: u64,
-    /// Only the tools whose names hold one of these; empty for all.
-    pub(crate) only: Vec<String>,
-}
 
 #[derive(Clone, Copy)]
 enum Tool {
@@ -80,7 +69,7 @@ struct Recorded {
 
 pub(crate) fn bench(plan: &Plan) -> Result<()> {
     let mut tools = vec![Tool::Mysqlbinlog, Tool::DtMain { gtid: false }, Tool::DtMain { gtid: true }, Tool::Decoding];
-    tools.retain(|tool| plan.only.is_empty() || plan.only.iter().any(|part| tool.name().contains(part.as_str())));
+    tools.retain(|tool| plan.has(tool.name()));
     say("Starting two MySQL servers with their default durability …")?;
     let extra = ["--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--binlog-row-metadata=FULL"];
     let options = Options { durable: true, extra: extra.map(str::to_owned).to_vec(), ..Options::default() };
@@ -223,17 +212,6 @@ fn follow(tool: Tool, pair: &Pair, recorded: &Recorded) -> Result<Usage> {
                 .unset("sinker", "password"),
         ),
     }
-}
-
-fn dt_main(task: &Task) -> Result<Usage> {
-    let mut command = task.command()?;
-    let said = task.log_dir().with_extension("stderr");
-    command.stdout(Stdio::null()).stderr(File::create(&said)?);
-    let (status, usage) = usage::of(&mut command)?;
-    if !status.success() {
-        bail!("dt-main failed: {status}\n{}{}", std::fs::read_to_string(said)?, task.log("default.log")?);
-    }
-    Ok(usage)
 }
 
 /// The servers' own way: row events as BINLOG statements, in a pipe.
