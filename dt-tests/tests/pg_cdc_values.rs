@@ -3,13 +3,13 @@
 mod pg_streams;
 mod pg_types;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use dt_tests::db::Db;
 use dt_tests::judge::Judge;
 use dt_tests::servers::Kind::{self, Postgres15, Postgres18};
 use dt_tests::servers::{self, Server};
 use dt_tests::task::Task;
-use pg_streams::{caught_up, follow, stop};
+use pg_streams::{caught_up, drop_slot, equal, follow, followed, set_up, stop};
 use pg_types::{SCHEMAS, known_to};
 
 #[test]
@@ -103,5 +103,44 @@ fn holds(source: &Db, target: &Db, what: &str) -> Result<()> {
         }
     }
     ensure!(wrong.is_empty(), "{what}:\n{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// Money of another country if the machine has one, else another name of the same.
+fn foreign_money(db: &Db) -> &'static str {
+    let known = |locale: &&str| db.exec(format!("SELECT set_config('lc_monetary', '{locale}', true)")).is_ok();
+    ["de_DE.UTF-8", "C.UTF-8"].into_iter().find(known).unwrap_or("POSIX")
+}
+
+#[test]
+fn money_is_the_same_amount_whatever_lc_monetary_the_databases_have() -> Result<()> {
+    for kind in [Postgres15, Postgres18] {
+        let pair = servers::pair(kind)?;
+        let (source, target, task) = set_up(
+            pair,
+            "cdc_money",
+            &["CREATE TABLE t (id int PRIMARY KEY, m money)", "ALTER TABLE t REPLICA IDENTITY FULL"],
+        )?;
+        source.exec(format!("ALTER DATABASE cdc_money SET lc_monetary = '{}'", foreign_money(&source)))?;
+        target.exec_all([
+            "ALTER DATABASE cdc_money SET lc_monetary = 'POSIX'",
+            "CREATE SCHEMA own; CREATE TABLE own.seen (setting text PRIMARY KEY)",
+            "CREATE FUNCTION own.see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             INSERT INTO own.seen VALUES (current_setting('lc_monetary')) ON CONFLICT DO NOTHING; RETURN NEW; END $$",
+            "CREATE TRIGGER see BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION own.see()",
+            "ALTER TABLE t ENABLE ALWAYS TRIGGER see",
+        ])?;
+        let changes = [
+            "INSERT INTO t VALUES (1, 1234567.89::money), (2, (-0.01)::money), (3, 12.5::money), (4, NULL)",
+            "INSERT INTO t SELECT i, (i * 1000.01)::money FROM generate_series(10, 100) i",
+            "UPDATE t SET m = m * 2; DELETE FROM t WHERE id = 3",
+        ];
+        followed(&task, &source, &target, &changes)?;
+        equal(&source, &target)?;
+        let seen =
+            target.value("SELECT string_agg(setting, ' ') FROM own.seen")?.context("the trigger did not fire")?;
+        ensure!(seen == "C", "lc_monetary was {seen}");
+        drop_slot(pair, "cdc_money")?;
+    }
     Ok(())
 }

@@ -115,6 +115,8 @@ impl Session {
             "\"IntervalStyle\" = 'postgres'",
             "\"TimeZone\" = 'UTC'",
             "extra_float_digits = 3",
+            // The form of `money`.
+            "lc_monetary = 'C'",
             "bytea_output = 'hex'",
             "xmloption = 'content'",
             // Off, a null within an array would be read as the text NULL.
@@ -287,7 +289,13 @@ mod tests {
     #[test]
     fn every_session_writes_values_in_one_way() {
         let text = statement(&Session::Read, "", 150_000);
-        for setting in ["client_encoding = 'UTF8'", "\"TimeZone\" = 'UTC'", "search_path = ''", "row_security = off"] {
+        for setting in [
+            "client_encoding = 'UTF8'",
+            "\"TimeZone\" = 'UTC'",
+            "lc_monetary = 'C'",
+            "search_path = ''",
+            "row_security = off",
+        ] {
             assert!(text.contains(&format!("SET {setting};")), "{text}");
         }
         assert!(text.contains("statement_timeout = 0") && !text.contains("transaction_timeout"), "{text}");

@@ -78,8 +78,15 @@ async fn encrypt(address: &Address, mut tcp: TcpStream) -> Result<Stream> {
     Ok(Box::new(stream))
 }
 
-/// The session is pinned as every other one is: values come in the form that a snapshot's have.
 async fn start_up(wire: &mut Wire, address: &Address, server: &Server) -> Result<()> {
+    let mut out = BytesMut::new();
+    frontend::startup_message(parameters(address, server), &mut out).map_err(|error| wire.garbled(&error))?;
+    wire.send(&out).await
+}
+
+/// The session is pinned as every other one is: values come in the form that a snapshot's have. What is set here beats
+/// `options` and the defaults of database and account.
+fn parameters<'a>(address: &'a Address, server: &Server) -> Vec<(&'a str, &'a str)> {
     let mut parameters = vec![
         ("user", address.user()),
         ("database", address.database.as_str()),
@@ -90,15 +97,14 @@ async fn start_up(wire: &mut Wire, address: &Address, server: &Server) -> Result
         ("IntervalStyle", "postgres"),
         ("TimeZone", "UTC"),
         ("extra_float_digits", "3"),
+        ("lc_monetary", "C"),
         ("bytea_output", "hex"),
         ("search_path", ""),
     ];
     if let Some(options) = &address.parameters.options {
         parameters.push(("options", options));
     }
-    let mut out = BytesMut::new();
-    frontend::startup_message(parameters, &mut out).map_err(|error| wire.garbled(&error))?;
-    wire.send(&out).await
+    parameters
 }
 
 async fn authenticate(wire: &mut Wire, address: &Address) -> Result<()> {
@@ -179,4 +185,33 @@ fn refused(address: &Address, error: Error) -> Error {
         return error.hint("raise max_wal_senders on the source, or stop other replicas");
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use dt_common::config::Endpoint;
+    use dt_common::{DbType, Secret};
+
+    use super::*;
+
+    #[test]
+    fn a_replication_session_writes_values_as_every_other_one_does() {
+        let url = Secret::new("postgres://u@db1/d?options=-c lc_monetary=de_DE.utf8");
+        let address = Address::new(&Endpoint::new(DbType::Pg, url).expect("an endpoint"), "extractor");
+        let address = address.expect("an address");
+        let server = Server {
+            version: "15.1".into(),
+            version_number: 150_000,
+            identity: "1/d".into(),
+            place: address.place(),
+            is_sql_ascii: false,
+            is_in_recovery: false,
+        };
+        let parameters = parameters(&address, &server);
+        for set in [("TimeZone", "UTC"), ("lc_monetary", "C"), ("client_encoding", "UTF8"), ("replication", "database")]
+        {
+            assert!(parameters.contains(&set), "{set:?}");
+        }
+        assert!(parameters.contains(&("options", "-c lc_monetary=de_DE.utf8")), "{parameters:?}");
+    }
 }
