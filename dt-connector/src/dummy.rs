@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dt_common::Result;
+use dt_common::config::Events;
 use dt_common::schema::RoutedTable;
+use dt_common::{Result, TableId};
 
 use crate::batch::{Batch, RowFormat};
 use crate::sink::{Applying, Sinker, Target};
@@ -35,6 +36,10 @@ impl Target for DummyTarget {
                 false => offered[offered.len() - 1],
             };
         Ok(tables.iter().map(best).collect())
+    }
+
+    async fn check_changes(&mut self, _tables: &[TableId], _events: Events, _truncates: bool) -> Result<()> {
+        Ok(())
     }
 
     fn sinker(&self) -> Box<dyn Sinker> {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use dt_common::config::Events;
 use dt_common::ladder::Applied;
 use dt_common::schema::RoutedTable;
-use dt_common::{Error, Result};
+use dt_common::{Error, Result, TableId};
 
 use crate::batch::{Batch, RowFormat};
 
@@ -25,6 +26,11 @@ pub trait Target: Send + Sync {
     /// error, before the first row. Remembers how each of them is to be written, and says in which format: for each
     /// table the best of `offered`, the formats that both sides know, best first and never none.
     async fn prepare(&mut self, tables: &[Arc<RoutedTable>], offered: &[RowFormat]) -> Result<Vec<RowFormat>>;
+
+    /// Whether the account may change these tables as a stream of these kinds of changes asks for; `truncates`: and
+    /// empty them. All that is missing is listed in one error, before the first change. A table that is not there is
+    /// none of this: it is missed when its first change comes.
+    async fn check_changes(&mut self, tables: &[TableId], events: Events, truncates: bool) -> Result<()>;
 
     /// A new sinker. It connects when it is first used, and again after a lost connection.
     fn sinker(&self) -> Box<dyn Sinker>;

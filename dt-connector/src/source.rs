@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dt_common::LaneId;
-use dt_common::Result;
 use dt_common::ladder::Saved;
 use dt_common::position::{Lineage, OrderKey, Position};
 use dt_common::schema::{RoutedTable, TableSchema};
+use dt_common::{LaneId, Result, TableId};
 
 use crate::batch::RowFormat;
 use crate::filter::Filter;
@@ -37,6 +36,9 @@ pub trait Source: Send {
     /// An extractor of the changes from `resume` on, which is a checkpoint that was recorded (invariant 4); without one,
     /// from where the configuration says. Everything that stands against it is found here.
     async fn stream(&mut self, resume: Option<Position>, options: StreamOptions) -> Result<Box<dyn Extractor>>;
+
+    /// What the stream that was opened last may bring.
+    fn followed(&self) -> Followed;
 
     /// An extractor of these tables, in this order.
     async fn snapshot(&mut self, tables: Vec<TableTask>, options: ReadOptions) -> Result<Box<dyn Extractor>>;
@@ -80,6 +82,15 @@ pub enum Start {
         /// One part, the table's first column.
         key: OrderKey,
     },
+}
+
+/// What a stream may bring, as far as its source knows before the first change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Followed {
+    /// Its tables, by their names on the source; none where they are met only as they come.
+    pub tables: Vec<TableId>,
+    /// Whether tables may be emptied ([`Op::Truncate`](crate::Op::Truncate)).
+    pub truncates: bool,
 }
 
 /// How to read.

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use dt_common::config::TaskConfig;
 use dt_common::position::Lineage;
-use dt_common::{Error, Position, Result};
+use dt_common::{Error, Position, Result, TableId};
 use dt_connector::filter::Filter;
 use dt_connector::retry::RetryBudget;
 use dt_connector::router::Router;
-use dt_connector::{Extractor, Source, StreamOptions, Target};
+use dt_connector::{Extractor, Followed, Source, StreamOptions, Target};
 use dt_pipeline::{End, Order};
 use dt_resumer::{Loaded, cdc};
 use tokio::sync::watch;
@@ -21,13 +21,13 @@ use crate::progress::StreamProgress;
 /// Follows changes until it is stopped, or `end_time_utc` has passed.
 pub async fn run(config: &TaskConfig, ends: Ends, stop: watch::Receiver<bool>) -> Result<End> {
     let started = Instant::now();
-    let Ends { mut store, mut source, target } = ends;
+    let Ends { mut store, mut source, mut target } = ends;
     let loaded = super::load(config, &mut store).await?;
     let resume = resume_point(config, target.as_ref(), loaded.as_ref())?;
     if let Some(position) = &resume {
         cdc::announce(position);
     }
-    let extractor = open(config, source.as_mut(), target.as_ref(), resume).await?;
+    let extractor = open(config, source.as_mut(), target.as_mut(), resume).await?;
     // Only now that nothing stands against the start is the earlier run's record given up.
     super::set_earlier_run_aside(config, &mut store).await?;
 
@@ -73,11 +73,11 @@ pub fn resume_point(config: &TaskConfig, target: &dyn Target, loaded: Option<&Lo
     }
 }
 
-/// An extractor of the changes from there on.
+/// An extractor of the changes from there on, once nothing is found that stands against it at either end.
 pub async fn open(
     config: &TaskConfig,
     source: &mut dyn Source,
-    target: &dyn Target,
+    target: &mut dyn Target,
     resume: Option<Position>,
 ) -> Result<Box<dyn Extractor>> {
     let lineage = Lineage { source: Some(source.identity().to_owned()), target: Some(target.identity().to_owned()) };
@@ -85,9 +85,10 @@ pub async fn open(
     let filter = Filter::new(&config.filter)?;
     let router = Router::new(&config.router)?;
     refuse_circles(source, target, &filter, &router).await?;
+    let (filter, router) = (Arc::new(filter), Arc::new(router));
     let options = StreamOptions {
-        filter: Arc::new(filter),
-        router: Arc::new(router),
+        filter: filter.clone(),
+        router: router.clone(),
         format,
         block_bytes: BLOCK_BYTES,
         task_id: config.task_id(),
@@ -95,7 +96,11 @@ pub async fn open(
         allow_other_server: config.resumer.allow_other_server,
         retry: RetryBudget { total: config.pipeline.max_retry },
     };
-    source.stream(resume, options).await
+    let extractor = source.stream(resume, options).await?;
+    let Followed { tables, truncates } = source.followed();
+    let tables: Vec<TableId> = tables.iter().map(|table| router.target_of(table)).collect();
+    target.check_changes(&tables, filter.events(), truncates).await?;
+    Ok(extractor)
 }
 
 /// Refuses to follow what the task itself writes: each change would come back as another one, for ever.

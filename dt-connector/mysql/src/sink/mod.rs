@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dt_common::config::Endpoint;
+use dt_common::config::{Endpoint, Events};
 use dt_common::schema::RoutedTable;
 use dt_common::{Result, TableId};
 use dt_connector::{RowFormat, SinkOptions, Sinker, Target};
@@ -85,6 +85,11 @@ impl Target for MysqlTarget {
         });
         self.plans = Arc::new(plans.collect());
         Ok(vec![offered[0]; tables.len()])
+    }
+
+    async fn check_changes(&mut self, _tables: &[TableId], _events: Events, _truncates: bool) -> Result<()> {
+        // A stream of MySQL meets its tables as it goes, and its target's privileges with them.
+        Ok(())
     }
 
     fn sinker(&self) -> Box<dyn Sinker> {

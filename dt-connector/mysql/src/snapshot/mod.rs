@@ -10,7 +10,7 @@ use dt_common::config::{ExtractType, ExtractorConfig, MysqlCdcOptions};
 use dt_common::schema::TableSchema;
 use dt_common::{Error, Position, Result};
 use dt_connector::filter::Filter;
-use dt_connector::{Extractor, ReadOptions, RowFormat, Source, Start, StreamOptions, TableTask};
+use dt_connector::{Extractor, Followed, ReadOptions, RowFormat, Source, Start, StreamOptions, TableTask};
 
 use crate::cdc::stream::{MysqlStream, Opening};
 use crate::config::Address;
@@ -113,6 +113,11 @@ impl Source for MysqlSource {
             stored,
         };
         Ok(Box::new(MysqlStream::open(opening).await?))
+    }
+
+    fn followed(&self) -> Followed {
+        // A binlog's tables are met as they come; TRUNCATE is DDL.
+        Followed::default()
     }
 
     async fn snapshot(&mut self, tables: Vec<TableTask>, options: ReadOptions) -> Result<Box<dyn Extractor>> {

@@ -10,7 +10,7 @@ use dt_common::ladder::{Rung, Saved};
 use dt_common::position::PgCdc;
 use dt_common::{Error, ErrorClass, Position, Result};
 use dt_connector::retry::Backoff;
-use dt_connector::{Acknowledger, Extractor, Outlet, Stopped, StreamOptions};
+use dt_connector::{Acknowledger, Extractor, Followed, Outlet, Stopped, StreamOptions};
 use futures_util::FutureExt;
 
 use super::assemble::{Assembler, Moved, Next, Provenance};
@@ -47,6 +47,7 @@ pub struct PgStream {
     stream: StreamOptions,
     tables: Tables,
     acknowledged: Arc<Acknowledged>,
+    followed: Followed,
     // The last checkpoint that was sent, or the stored one: where a new connection goes on.
     stored: Option<PgCdc>,
 }
@@ -118,7 +119,8 @@ impl PgStream {
         let Opening { address, server, options, stream, stored } = opening;
         let tables = Tables::new(stream.filter.clone(), stream.router.clone());
         let acknowledged = Arc::default();
-        let this = PgStream { address, server, options, stream, tables, acknowledged, stored };
+        let followed = Followed::default();
+        let mut this = PgStream { address, server, options, stream, tables, acknowledged, followed, stored };
         let clock = Instant::now();
         let facts = loop {
             let Connected { facts, .. } = this.connect().await?;
@@ -129,10 +131,17 @@ impl PgStream {
             tokio::time::sleep(IN_USE_PAUSE).await;
         };
         this.check(&facts)?;
-        for advice in followable::advice(&facts) {
+        let events = this.stream.filter.events();
+        for advice in followable::advice(&facts, events) {
             tracing::warn!("{advice}");
         }
+        this.followed = followable::followed(&facts, events);
         Ok(this)
+    }
+
+    /// What the stream may bring.
+    pub fn followed(&self) -> &Followed {
+        &self.followed
     }
 
     async fn connect(&self) -> Result<Connected> {

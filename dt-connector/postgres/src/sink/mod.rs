@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`check`] | the comparison with the target, before the first row |
 //! | [`fit`] | which types go together, and in which form (pure) |
+//! | [`privileges`] | what a stream's changes ask for, before the first of them |
 //! | [`statement`] | the statements (pure) |
 //! | `write` | the rows |
 
 pub mod changes;
 pub mod check;
 pub mod fit;
+pub mod privileges;
 pub mod statement;
 mod write;
 
@@ -17,14 +19,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dt_common::config::Endpoint;
+use dt_common::config::{Endpoint, Events};
 use dt_common::schema::RoutedTable;
-use dt_common::{Error, Result};
+use dt_common::{Error, Result, TableId};
 use dt_connector::{RowFormat, SinkOptions, Sinker, Target};
 
 use crate::config::Address;
 use crate::connect::{self, Conn, Server, Session, text};
 use check::Found;
+use privileges::Needed;
 use statement::{Duplicates, WritePlan};
 use write::{PgSinker, Shared};
 
@@ -117,6 +120,12 @@ impl Target for PgTarget {
             options: self.options.clone(),
         });
         Ok(formats)
+    }
+
+    async fn check_changes(&mut self, tables: &[TableId], events: Events, truncates: bool) -> Result<()> {
+        let conn = connect::connect(&self.address, &self.server, &session(&self.options)).await?;
+        let needed = Needed::of(events, truncates, self.options.conflict);
+        privileges::check(&privileges::granted(&conn, tables).await?, &needed)
     }
 
     fn sinker(&self) -> Box<dyn Sinker> {

@@ -22,7 +22,7 @@ use dt_common::config::{ExtractType, ExtractorConfig, PgCdcOptions};
 use dt_common::schema::TableSchema;
 use dt_common::{Error, Position, Result, TableId};
 use dt_connector::filter::Filter;
-use dt_connector::{Extractor, ReadOptions, RowFormat, Source, Start, StreamOptions, TableTask};
+use dt_connector::{Extractor, Followed, ReadOptions, RowFormat, Source, Start, StreamOptions, TableTask};
 
 use crate::catalog::{self, Definition};
 use crate::cdc::stream::{Opening, PgStream};
@@ -37,6 +37,7 @@ pub struct PgSource {
     server: Server,
     stream: Option<PgCdcOptions>,
     tables: HashMap<TableId, Arc<Definition>>,
+    followed: Followed,
 }
 
 impl PgSource {
@@ -51,7 +52,7 @@ impl PgSource {
             }
         };
         let server = connect::discover(&address).await?;
-        Ok(PgSource { address, server, stream, tables: HashMap::new() })
+        Ok(PgSource { address, server, stream, tables: HashMap::new(), followed: Followed::default() })
     }
 
     fn definition(&self, table: &TableId) -> Result<&Arc<Definition>> {
@@ -137,7 +138,13 @@ impl Source for PgSource {
             stream: options,
             stored,
         };
-        Ok(Box::new(PgStream::open(opening).await?))
+        let stream = PgStream::open(opening).await?;
+        self.followed = stream.followed().clone();
+        Ok(Box::new(stream))
+    }
+
+    fn followed(&self) -> Followed {
+        self.followed.clone()
     }
 
     async fn snapshot(&mut self, tables: Vec<TableTask>, options: ReadOptions) -> Result<Box<dyn Extractor>> {

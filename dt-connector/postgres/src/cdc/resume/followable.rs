@@ -2,6 +2,7 @@
 
 use dt_common::config::Events;
 use dt_common::{Error, Result, TableId};
+use dt_connector::Followed;
 
 use super::facts::{Publication, ServerFacts, TableFacts};
 use crate::sql;
@@ -53,7 +54,8 @@ pub fn check_publication(facts: &ServerFacts, name: &str, publication: &Publicat
     ];
     let missing: Vec<&str> =
         wanted.iter().filter(|(wanted, there, _)| *wanted && !*there).map(|(_, _, what)| *what).collect();
-    if !missing.is_empty() {
+    // Who publishes everything but TRUNCATE has chosen so; `advice` says what that means.
+    if !missing.is_empty() && missing != ["truncate"] {
         return Err(Error::user("the publication does not publish all kinds of changes that are to be followed")
             .with("publication", &quoted)
             .with("missing", missing.join(", "))
@@ -109,7 +111,7 @@ fn held_back(table: &TableFacts) -> Option<String> {
 }
 
 /// What the user should know although the source can be followed, one line each.
-pub fn advice(facts: &ServerFacts) -> Vec<String> {
+pub fn advice(facts: &ServerFacts, events: Events) -> Vec<String> {
     let unlogged: Vec<&TableId> =
         facts.tables.iter().filter(|table| table.is_unlogged).map(|table| &table.id).collect();
     let mut lines = Vec::new();
@@ -119,10 +121,20 @@ pub fn advice(facts: &ServerFacts) -> Vec<String> {
             listed(&unlogged)
         ));
     }
+    if events.delete && facts.publication.as_ref().is_some_and(|publication| !publication.truncate) {
+        lines.push("the publication does not publish TRUNCATE: the target keeps the rows of a table that is truncated on the source".to_owned());
+    }
     if facts.slot.as_ref().is_some_and(|slot| slot.wal_status == "unreserved") {
         lines.push("the slot is about to be lost: max_slot_wal_keep_size of the source is exceeded".to_owned());
     }
     lines
+}
+
+/// What a stream of this source may bring. The publication that is yet to be made publishes TRUNCATE with the deletes.
+pub fn followed(facts: &ServerFacts, events: Events) -> Followed {
+    let tables = facts.tables.iter().filter(|table| !table.is_unlogged).map(|table| table.id.clone());
+    let truncates = facts.publication.as_ref().is_none_or(|publication| publication.truncate);
+    Followed { tables: tables.collect(), truncates: events.delete && truncates }
 }
 
 /// The most names that one message lists; the rest is counted.
@@ -183,10 +195,27 @@ mod tests {
         facts.publication = Some(Publication { delete: false, truncate: false, ..publication.clone() });
         assert!(publication_error(&facts, ALL).contains("missing: delete, truncate"));
         check_publication(&facts, "p", &facts.publication.clone().expect("is there"), INSERTS).expect("is enough");
+        facts.publication = Some(Publication { truncate: false, ..publication.clone() });
+        check_publication(&facts, "p", &facts.publication.clone().expect("is there"), ALL).expect("is a choice");
+        assert!(advice(&facts, ALL)[0].contains("TRUNCATE"), "{:?}", advice(&facts, ALL));
+        assert_eq!(advice(&facts, INSERTS), Vec::<String>::new());
         let mut facts = server();
         facts.tables[0].is_partitioned = true;
         facts.publication = Some(Publication { via_root: false, ..publication });
         assert!(publication_error(&facts, ALL).contains("publish_via_partition_root = true"));
+    }
+
+    #[test]
+    fn tables_are_emptied_only_if_that_is_published_and_followed() {
+        let mut facts = server();
+        facts.tables[1].is_unlogged = true;
+        let all = Followed { tables: vec![TableId::new("public", "a")], truncates: true };
+        assert_eq!(followed(&facts, ALL), all);
+        assert_eq!(followed(&facts, INSERTS), Followed { truncates: false, ..all.clone() });
+        facts.publication.as_mut().expect("is there").truncate = false;
+        assert_eq!(followed(&facts, ALL), Followed { truncates: false, ..all.clone() });
+        facts.publication = None;
+        assert_eq!(followed(&facts, ALL), all);
     }
 
     #[test]
@@ -197,7 +226,7 @@ mod tests {
         facts.tables[1].is_unlogged = true;
         let publication = facts.publication.clone().expect("is there");
         check_publication(&facts, "p", &publication, ALL).expect("an unlogged table cannot be published");
-        assert!(advice(&facts)[0].contains("`public`.`b`"));
+        assert!(advice(&facts, ALL)[0].contains("`public`.`b`"));
         let mut facts = server();
         facts.tables[0].published = Some(Published { columns: None, has_row_filter: true });
         assert!(publication_error(&facts, ALL).contains("holds back rows of tables: `public`.`a`"));

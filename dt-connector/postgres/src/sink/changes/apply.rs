@@ -137,7 +137,7 @@ impl Changes {
         }
         for step in steps {
             let Known { target, plan, keeps_columns, .. } = &*known[step.table()];
-            let of_table = Statement { table: Some(target), expected: None };
+            let of_table = Statement { table: Some(target), ..Statement::default() };
             match step {
                 Step::Write { rows, .. } => {
                     let by_way_of = match (mode, keeps_columns, &plan.write.merge) {
@@ -203,7 +203,8 @@ impl Changes {
                 Step::Truncate { tables, restart_identity } => {
                     let names: Vec<&str> = tables.iter().map(|&at| known[at].plan.truncated()).collect();
                     let identity = if *restart_identity { " RESTART IDENTITY" } else { "" };
-                    script.push(format!("TRUNCATE {}{identity}", names.join(", ")).as_bytes(), of_table);
+                    let statement = format!("TRUNCATE {}{identity}", names.join(", "));
+                    script.push(statement.as_bytes(), Statement { truncates: true, ..of_table });
                 }
             }
             self.send_if_full(&mut script, conn, missed).await?;

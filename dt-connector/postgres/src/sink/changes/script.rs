@@ -3,7 +3,7 @@
 
 use std::pin::pin;
 
-use dt_common::{Error, Result, TableId};
+use dt_common::{Error, ErrorClass, Result, TableId};
 use futures_util::StreamExt;
 use tokio_postgres::{Error as DriverFailure, SimpleQueryMessage};
 
@@ -28,6 +28,8 @@ pub struct Statement<'k> {
     pub table: Option<&'k TableId>,
     /// How many rows it is to touch; `None` if that does not matter.
     pub expected: Option<u64>,
+    /// It is a TRUNCATE.
+    pub truncates: bool,
 }
 
 /// Why a transaction did not come to its end.
@@ -48,6 +50,17 @@ impl Failure {
             None => classify("beginning or committing a transaction", error),
         };
         if met { Failure::Met(error) } else { Failure::Other(error) }
+    }
+
+    /// The error of a TRUNCATE: a table that others refer to cannot be emptied alone, whatever rows they have.
+    fn of_truncate(table: Option<&TableId>, error: DriverFailure) -> Self {
+        let is_referred_to = state(&error) == Some("0A000");
+        match Failure::of(table, error) {
+            Failure::Other(error) if is_referred_to => Failure::Other(error.with_class(ErrorClass::User).hint(
+                "a table of the target that is not truncated along refers to this one: drop that foreign key on the target and start again, the TRUNCATE comes once more; it can be added again afterwards. To follow no TRUNCATE from then on: ALTER PUBLICATION … SET (publish = 'insert, update, delete') on the source; or truncate both tables there in one statement",
+            )),
+            failure => failure,
+        }
     }
 
     /// The error alone.
@@ -98,14 +111,15 @@ impl<'k> Script<'k> {
             .map_err(|_| Error::fatal("a statement that is not UTF-8"))?;
         let mut answered = 0;
         let failed = |answered: usize, error| {
-            Failure::of(statements.get(answered).and_then(|statement: &Statement<'_>| statement.table), error)
+            let Statement { table, truncates, .. } = statements.get(answered).copied().unwrap_or_default();
+            if truncates { Failure::of_truncate(table, error) } else { Failure::of(table, error) }
         };
         let answers = conn.client.simple_query_raw(&text).await.map_err(|error| failed(0, error))?;
         let mut answers = pin!(answers);
         while let Some(answer) = answers.next().await {
             // The statements give back no rows, only that they are complete.
             if let SimpleQueryMessage::CommandComplete(rows) = answer.map_err(|error| failed(answered, error))? {
-                let Some(Statement { table, expected }) = statements.get(answered) else { continue };
+                let Some(Statement { table, expected, .. }) = statements.get(answered) else { continue };
                 if let (Some(table), Some(expected)) = (table, expected)
                     && rows < *expected
                 {
