@@ -53,6 +53,8 @@ fn an_idle_stream_lets_go_of_the_log_of_others() -> Result<()> {
     let task = task.set("extractor", "keepalive_interval_secs", "1");
     let mut running = follow(&task)?;
     let other = pair.source.db()?;
+    // The end of the log that is written is behind the rows then, and behind the place at which the slot begins.
+    other.exec("SET synchronous_commit = on")?;
     other.exec("DROP TABLE IF EXISTS of_others; CREATE TABLE of_others AS SELECT generate_series(1, 20000)")?;
     let end = other.value("SELECT pg_current_wal_lsn()")?.context("no LSN")?;
     running.until("the slot has passed the log of the other database", || {
@@ -235,4 +237,28 @@ fn a_heartbeat_row_is_written_and_moves_the_position() -> Result<()> {
     stop(running)?;
     ensure!(source.number("SELECT count(*) FROM beats.\"Row\" WHERE slot_name = 'pg_beat'")? == 1, "no row");
     drop_slot(pair, "pg_beat")
+}
+
+#[test]
+fn a_table_that_is_made_later_and_not_published_is_named_while_the_stream_runs() -> Result<()> {
+    let pair = servers::pair(Kind::Postgres15)?;
+    let (source, target, task) = set_up(pair, "pg_later", &[T])?;
+    source.exec("CREATE PUBLICATION pg_later_publication_for_all_tables FOR TABLE t, marks")?;
+    let task = task.set("filter", "ignore_tbs", "public.ignored");
+    let mut running = follow(&task)?;
+    for db in [&source, &target] {
+        db.exec("CREATE TABLE later (id int PRIMARY KEY, v text); CREATE TABLE ignored (id int)")?;
+    }
+    running.until_log_holds("default.log", "`public`.`later` passes the filter and is not in the publication")?;
+    running.until_log_holds(
+        "default.log",
+        "ALTER PUBLICATION \"pg_later_publication_for_all_tables\" ADD TABLE \"public\".\"later\"",
+    )?;
+    source.exec("ALTER PUBLICATION pg_later_publication_for_all_tables ADD TABLE public.later")?;
+    add(&source, "later", 1..=3)?;
+    caught_up(&mut running, &source, &target)?;
+    let stopped = stop(running)?;
+    ensure!(!stopped.log.contains("`public`.`ignored`"), "{}", stopped.said());
+    equal(&source, &target)?;
+    drop_slot(pair, "pg_later")
 }

@@ -6,7 +6,7 @@ use dt_common::{Error, Result, TableId};
 use dt_connector::filter::Filter;
 
 use super::lsn::Lsn;
-use super::resume::facts::Published;
+use super::resume::facts::{Checkpointed, Published};
 use super::resume::{Publication, Role, ServerFacts, Slot, TableFacts};
 use super::wire::Wire;
 use crate::connect::{Conn, Server, flag, number, text};
@@ -36,7 +36,7 @@ pub async fn facts(conn: &Conn, wire: &mut Wire, server: &Server, question: Ques
          (SELECT count(*) FROM pg_replication_slots), {WAL_END}, \
          (SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'), \
          current_user, r.rolsuper, r.rolreplication OR EXISTS (SELECT FROM pg_roles m WHERE m.rolname IN ({managed}) \
-         AND pg_has_role(m.oid, 'USAGE')), has_database_privilege(current_database(), 'CREATE') \
+         AND pg_has_role(m.oid, 'USAGE')), has_database_privilege(current_database(), 'CREATE'), {CLOCK} \
          FROM pg_roles r WHERE r.rolname = current_user"
     );
     let rows = conn.rows(&statement, DOING).await?;
@@ -52,6 +52,8 @@ pub async fn facts(conn: &Conn, wire: &mut Wire, server: &Server, question: Ques
         slots_max: number(row, 2),
         slots: number(row, 3),
         wal_end: lsn(row.get(4)).unwrap_or_default(),
+        clock: number(row, 10),
+        checkpointed: checkpointed(conn).await?,
         wal_sender_timeout_ms: number(row, 5),
         role: Role {
             name: text(row, 6),
@@ -69,12 +71,28 @@ pub async fn facts(conn: &Conn, wire: &mut Wire, server: &Server, question: Ques
 /// The end of the log: on a standby, of what it has replayed.
 const WAL_END: &str = "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END";
 
+/// The server's clock, in whole seconds since 1970.
+const CLOCK: &str = "floor(extract(epoch FROM clock_timestamp()))::bigint";
+
 /// The server's clock, in whole seconds since 1970, and the end of its log at that moment or later.
 pub async fn clock(conn: &Conn) -> Result<(u64, Lsn)> {
-    let statement = format!("SELECT floor(extract(epoch FROM clock_timestamp()))::bigint, {WAL_END}");
+    let statement = format!("SELECT {CLOCK}, {WAL_END}");
     let rows = conn.rows(&statement, DOING).await?;
     let row = rows.first().ok_or_else(|| Error::fatal(DOING).caused_by("no answer"))?;
     Ok((number(row, 0), lsn(row.get(1)).unwrap_or_default()))
+}
+
+/// The last checkpoint.
+async fn checkpointed(conn: &Conn) -> Result<Option<Checkpointed>> {
+    let may = "SELECT has_function_privilege('pg_catalog.pg_control_checkpoint()', 'execute')";
+    if !conn.rows(may, DOING).await?.first().is_some_and(|row| flag(row, 0)) {
+        return Ok(None);
+    }
+    let statement =
+        "SELECT redo_lsn, floor(extract(epoch FROM checkpoint_time))::bigint FROM pg_catalog.pg_control_checkpoint()";
+    let rows = conn.rows(statement, DOING).await?;
+    let found = rows.first().and_then(|row| Some((lsn(row.get(0))?, row.get(1)?.parse().ok()?)));
+    Ok(found.map(|(redo, at)| Checkpointed { redo, at }))
 }
 
 fn lsn(text: Option<&str>) -> Option<Lsn> {
@@ -139,24 +157,11 @@ struct Listed {
 /// The tables that pass the filter; and how many of the whole database have no replica identity.
 async fn tables(conn: &Conn, server: &Server, question: Question<'_>) -> Result<(Vec<TableFacts>, u64)> {
     let listed = listed(conn).await?;
-    let by_oid: HashMap<u32, &Listed> = listed.iter().map(|table| (table.oid, table)).collect();
     let without = listed.iter().filter(|table| !table.has_identity && !table.is_unlogged && !table.is_partitioned);
     let without = without.count() as u64;
-    // What a table's rows come under: itself, or the root that passes.
-    let passing_root = |table: &Listed| {
-        let (mut at, mut found) = (Some(table), None);
-        while let Some(ancestor) = at {
-            if question.filter.passes(&ancestor.id) {
-                found = Some(ancestor.oid);
-            }
-            at = ancestor.parent.and_then(|oid| by_oid.get(&oid).copied());
-        }
-        found
-    };
     let mut without_identity: HashMap<u32, Vec<TableId>> = HashMap::new();
     let mut passing: BTreeMap<&TableId, &Listed> = BTreeMap::new();
-    for table in &listed {
-        let Some(root) = passing_root(table) else { continue };
+    for (table, root) in passing_roots(&listed, question.filter) {
         if root == table.oid {
             passing.insert(&table.id, table);
         }
@@ -182,6 +187,39 @@ async fn tables(conn: &Conn, server: &Server, question: Question<'_>) -> Result<
         }
     });
     Ok((facts.collect(), without))
+}
+
+/// The tables whose rows are followed, each with what they come under: itself, or the root that passes.
+fn passing_roots<'t>(listed: &'t [Listed], filter: &Filter) -> impl Iterator<Item = (&'t Listed, u32)> {
+    let by_oid: HashMap<u32, &Listed> = listed.iter().map(|table| (table.oid, table)).collect();
+    listed.iter().filter_map(move |table| {
+        let (mut at, mut found) = (Some(table), None);
+        while let Some(ancestor) = at {
+            if filter.passes(&ancestor.id) {
+                found = Some(ancestor.oid);
+            }
+            at = ancestor.parent.and_then(|oid| by_oid.get(&oid).copied());
+        }
+        found.map(|root| (table, root))
+    })
+}
+
+/// The tables that pass the filter and that the publication does not send, by their names. None where it is for all
+/// tables, or is gone, which the stream itself will hear of.
+pub async fn unpublished(conn: &Conn, server: &Server, question: Question<'_>) -> Result<Vec<TableId>> {
+    let publication = publication(conn, server, question.publication).await?;
+    if publication.is_none_or(|publication| publication.all_tables) {
+        return Ok(Vec::new());
+    }
+    let listed = listed(conn).await?;
+    let published = published(conn, server, question.publication).await?;
+    let followed = passing_roots(&listed, question.filter).filter(|(table, root)| table.oid == *root);
+    let mut missing: Vec<TableId> = followed
+        .filter(|(table, _)| !table.is_unlogged && !published.contains_key(&table.id))
+        .map(|(table, _)| table.id.clone())
+        .collect();
+    missing.sort();
+    Ok(missing)
 }
 
 async fn listed(conn: &Conn) -> Result<Vec<Listed>> {

@@ -9,8 +9,10 @@
 //! | [`assemble`] | messages into transactions, changes and checkpoints (pure) |
 //! | [`spool`] | transactions that are not committed, in temporary files |
 //! | [`wire`] | a replication connection |
-//! | [`ask`], [`tables`], [`moved`], [`stream`], [`heartbeat`] | the source, asked and followed over the network |
+//! | [`acknowledger`] | what is recorded, told to the slot |
+//! | [`ask`], [`tables`], [`moved`], [`stream`], [`heartbeat`], [`watch`] | the source, asked and followed over the network |
 
+pub mod acknowledger;
 pub mod ask;
 pub mod assemble;
 pub mod heartbeat;
@@ -22,4 +24,5 @@ pub mod resume;
 pub mod spool;
 pub mod stream;
 pub mod tables;
+pub mod watch;
 pub mod wire;

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use dt_common::config::PgCdcOptions;
-use dt_common::ladder::{Rung, Saved};
 use dt_common::position::PgCdc;
 use dt_common::{Error, ErrorClass, Position, Result};
 use dt_connector::retry::Backoff;
 use dt_connector::{Acknowledger, Extractor, Followed, Outlet, Stopped, StreamOptions};
 use futures_util::FutureExt;
 
+use super::acknowledger::SlotAcknowledger;
 use super::assemble::{Assembler, Moved, Next, Provenance};
 use super::lsn::{Lsn, Moment};
 use super::moved::Lookups;
@@ -20,6 +20,7 @@ use super::pgoutput::{self, Message, Relation, Within};
 use super::resume::{self, Accept, Begin, ServerFacts, Start, followable, publish};
 use super::spool::Spools;
 use super::tables::Tables;
+use super::watch::{self, Watch};
 use super::wire::{Acknowledged, Frame, Incoming, Wire};
 use super::{ask, heartbeat};
 use crate::alive::while_alive;
@@ -27,9 +28,6 @@ use crate::config::Address;
 use crate::connect::{self, Conn, Server, Session};
 use crate::snapshot::chance;
 use crate::sql;
-
-/// How often the slot's state is looked at.
-const SLOT_REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How often a stream that has read everything asks whether `end_time_utc` has passed.
 const END_TIME_INTERVAL: Duration = Duration::from_secs(1);
@@ -48,6 +46,8 @@ pub struct PgStream {
     tables: Tables,
     acknowledged: Arc<Acknowledged>,
     followed: Followed,
+    // Transactions that were committed earlier are left out; nothing is where a position was stored.
+    start_time: Option<Moment>,
     // The last checkpoint that was sent, or the stored one: where a new connection goes on.
     stored: Option<PgCdc>,
 }
@@ -108,6 +108,7 @@ struct Following {
     // The transaction that is open.
     xid: u32,
     lookups: Lookups,
+    watch: Watch,
 }
 
 impl PgStream {
@@ -119,8 +120,11 @@ impl PgStream {
         let Opening { address, server, options, stream, stored } = opening;
         let tables = Tables::new(stream.filter.clone(), stream.router.clone());
         let acknowledged = Arc::default();
+        // Behind a stored position nothing may be left out.
+        let start_time = options.start_time.filter(|_| stored.is_none()).map(Moment::of_unix);
         let followed = Followed::default();
-        let mut this = PgStream { address, server, options, stream, tables, acknowledged, followed, stored };
+        let mut this =
+            PgStream { address, server, options, stream, tables, acknowledged, followed, start_time, stored };
         let clock = Instant::now();
         let facts = loop {
             let Connected { facts, .. } = this.connect().await?;
@@ -130,10 +134,19 @@ impl PgStream {
             }
             tokio::time::sleep(IN_USE_PAUSE).await;
         };
-        this.check(&facts)?;
+        let (start, _) = this.check(&facts)?;
         let events = this.stream.filter.events();
-        for advice in followable::advice(&facts, events) {
+        let doubt = match &start {
+            Start::At { why: Begin::Stored, .. } | Start::NewSlot { .. } => None,
+            Start::At { lsn, why: Begin::Slot | Begin::Configured } => {
+                resume::time::advice(&facts, &this.options, *lsn)
+            }
+        };
+        for advice in followable::advice(&facts, events).into_iter().chain(doubt) {
             tracing::warn!("{advice}");
+        }
+        if this.stored.is_some() && this.options.start_time.is_some() {
+            tracing::info!("start_time_utc has no effect: the stream goes on from the stored position");
         }
         this.followed = followable::followed(&facts, events);
         Ok(this)
@@ -147,13 +160,16 @@ impl PgStream {
     async fn connect(&self) -> Result<Connected> {
         let conn = connect::connect(&self.address, &self.server, &Session::Read).await?;
         let mut wire = Wire::connect(&self.address, &self.server).await?;
-        let question = ask::Question {
+        let facts = ask::facts(&conn, &mut wire, &self.server, self.question()).await?;
+        Ok(Connected { conn, wire, facts })
+    }
+
+    fn question(&self) -> ask::Question<'_> {
+        ask::Question {
             slot: &self.options.slot_name,
             publication: &self.options.pub_name,
             filter: &self.stream.filter,
-        };
-        let facts = ask::facts(&conn, &mut wire, &self.server, question).await?;
-        Ok(Connected { conn, wire, facts })
+        }
     }
 
     /// Where the stream begins, if nothing stands against it; and the publication that must be made before.
@@ -210,7 +226,7 @@ impl PgStream {
                 }
                 lsn
             }
-            Start::NewSlot { replaces } => self.new_slot(&mut wire, replaces).await?,
+            Start::NewSlot { replaces } => self.new_slot(&conn, &mut wire, replaces).await?,
         };
         // A stream that begins here begins here, whatever happens before the first change.
         if let Position::PgCdc(begun) = provenance.position(lsn, None) {
@@ -236,8 +252,7 @@ impl PgStream {
             false => error,
         })?;
         self.acknowledged.tell(outgoing, self.telling_interval(&facts));
-        let assembler =
-            Assembler::new(lsn, self.stream.filter.events(), self.options.start_time.map(Moment::of_unix), provenance);
+        let assembler = Assembler::new(lsn, self.stream.filter.events(), self.start_time, provenance);
         let mut following = Following {
             assembler,
             spools: Spools::default(),
@@ -246,6 +261,7 @@ impl PgStream {
             relations: HashMap::new(),
             xid: 0,
             lookups: Lookups::default(),
+            watch: Watch::from_now(),
         };
         self.read(&mut incoming, &mut following, pid, outlet, backoff).await
     }
@@ -264,7 +280,7 @@ impl PgStream {
         if again && is_in_use { error.with_class(ErrorClass::Reconnect) } else { error }
     }
 
-    async fn new_slot(&self, wire: &mut Wire, replaces: bool) -> Result<Lsn> {
+    async fn new_slot(&self, conn: &Conn, wire: &mut Wire, replaces: bool) -> Result<Lsn> {
         let name = sql::name(&self.options.slot_name);
         if replaces {
             tracing::warn!("slot {name} is made anew (recreate_slot_if_exists=true): what it held is given up");
@@ -276,6 +292,14 @@ impl PgStream {
         let making = wire.command(&command, "making the replication slot");
         let made = while_alive(&self.address, &self.server, pid, making).await?;
         let lsn = made.first().and_then(|row| row.get(1)?.as_ref()?.parse().ok());
+        if let Some(start_time) = self.options.start_time {
+            // The wait for open transactions may have outlasted the time.
+            let (clock, _) = ask::clock(conn).await?;
+            if let Err(passed) = resume::time::check_new_slot(&self.options.slot_name, start_time, clock) {
+                wire.command(&format!("DROP_REPLICATION_SLOT {name}"), "dropping the replication slot").await?;
+                return Err(passed);
+            }
+        }
         lsn.ok_or_else(|| Error::fatal("the server does not say where the new slot stands"))
     }
 
@@ -298,7 +322,6 @@ impl PgStream {
         outlet: &Outlet,
         backoff: &mut Backoff,
     ) -> std::result::Result<(), Ended> {
-        let mut looked_at = Instant::now();
         let mut asked_at: Option<Instant> = None;
         loop {
             while let Some(frame) = incoming.take()? {
@@ -320,9 +343,8 @@ impl PgStream {
                     }
                 }
             }
-            if looked_at.elapsed() >= SLOT_REPORT_INTERVAL {
-                looked_at = Instant::now();
-                self.report_slot(following).await;
+            if following.watch.is_due() {
+                self.look(following).await;
             }
             if let Some(filled) = incoming.fill().now_or_never() {
                 filled?;
@@ -340,7 +362,7 @@ impl PgStream {
                     }
                     END_TIME_INTERVAL
                 }
-                Some(_) | None => SLOT_REPORT_INTERVAL,
+                Some(_) | None => watch::INTERVAL,
             };
             let filling = while_alive(&self.address, &self.server, pid, incoming.fill());
             if let Ok(filled) = tokio::time::timeout(patience, filling).await {
@@ -472,31 +494,15 @@ impl PgStream {
         Ok(following.last.is_some_and(|last| following.assembler.checkpoint() >= last))
     }
 
-    async fn report_slot(&self, following: &Following) {
+    /// Looks at slot and publication. What cannot be asked now is asked later: the stream itself says what is wrong.
+    async fn look(&self, following: &mut Following) {
         let asked = async {
-            let slot = ask::slot(&following.conn, &self.server, &self.options.slot_name).await?;
-            let (_, wal_end) = ask::clock(&following.conn).await?;
-            Ok::<_, Error>((slot, wal_end))
+            self.reconnect(following).await?;
+            let Following { watch, conn, assembler, .. } = following;
+            watch.look(conn, &self.server, self.question(), assembler.checkpoint()).await
         };
-        match asked.await {
-            Ok((Some(slot), wal_end)) => {
-                let retained = slot.restart.map_or(0, |restart| wal_end.bytes_since(restart));
-                let unread = wal_end.bytes_since(following.assembler.checkpoint());
-                let room = slot.safe_wal_size.map_or_else(String::new, |bytes| {
-                    format!(", {bytes} bytes more may be written before it can be lost (max_slot_wal_keep_size)")
-                });
-                let line = format!(
-                    "slot {} keeps {retained} bytes of the source's log, {unread} bytes to read{room}",
-                    self.options.slot_name
-                );
-                match slot.wal_status.as_str() {
-                    "unreserved" => tracing::warn!("the source is about to give up the slot: {line}"),
-                    _ => tracing::info!("{line}"),
-                }
-            }
-            // The stream itself will say what is wrong with the slot or the connection.
-            Ok((None, _)) => tracing::debug!("the slot is not there"),
-            Err(error) => tracing::debug!("what the slot keeps is not known: {error}"),
+        if let Err(error) = asked.await {
+            tracing::debug!("the slot and the publication could not be looked at: {error}");
         }
     }
 
@@ -560,40 +566,6 @@ impl Extractor for PgStream {
     }
 
     fn acknowledger(&self) -> Option<Box<dyn Acknowledger>> {
-        Some(Box::new(SlotAcknowledger { acknowledged: self.acknowledged.clone() }))
-    }
-}
-
-/// Tells the slot what is recorded, so that the source may forget it.
-#[derive(Debug)]
-struct SlotAcknowledger {
-    acknowledged: Arc<Acknowledged>,
-}
-
-impl Drop for SlotAcknowledger {
-    fn drop(&mut self) {
-        self.acknowledged.hush();
-    }
-}
-
-#[async_trait]
-impl Acknowledger for SlotAcknowledger {
-    async fn acknowledge(&mut self, saved: Saved) -> Result<()> {
-        let checkpoints = saved.entries().iter().filter(|entry| entry.rung == Rung::Checkpoint);
-        let mut lsns = checkpoints.filter_map(|entry| match &entry.position {
-            Position::PgCdc(cdc) => cdc.lsn.parse::<Lsn>().ok(),
-            Position::None
-            | Position::RdbSnapshot(_)
-            | Position::RdbSnapshotFinished(_)
-            | Position::MysqlCdc(_)
-            | Position::MongoCdc(_)
-            | Position::Redis(_) => None,
-        });
-        if let Some(lsn) = lsns.next_back() {
-            // Invariant 1: it is recorded.
-            self.acknowledged.acknowledge(lsn);
-            self.acknowledged.told(lsn).await;
-        }
-        Ok(())
+        Some(Box::new(SlotAcknowledger::new(self.acknowledged.clone())))
     }
 }

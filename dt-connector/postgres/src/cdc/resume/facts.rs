@@ -25,6 +25,10 @@ pub struct ServerFacts {
     pub slots: u64,
     /// The end of its log.
     pub wal_end: Lsn,
+    /// Its clock, in whole seconds since 1970.
+    pub clock: u64,
+    /// Its last checkpoint; `None` if the account may not ask.
+    pub checkpointed: Option<Checkpointed>,
     /// After how long a silent replica is given up, in milliseconds; 0 never.
     pub wal_sender_timeout_ms: u64,
     /// What the account may do.
@@ -37,6 +41,15 @@ pub struct ServerFacts {
     pub tables: Vec<TableFacts>,
     /// Tables of the whole database whose updates the server would refuse once they are published.
     pub tables_without_identity: u64,
+}
+
+/// A place in the log whose time is known (PostgreSQL documentation, 9.28.11 Control Data Functions).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpointed {
+    /// Where its redo begins.
+    pub redo: Lsn,
+    /// When it began, in whole seconds since 1970: what lies in front of `redo` was written earlier, or just then.
+    pub at: u64,
 }
 
 /// What an account may do.
@@ -122,7 +135,7 @@ pub struct Published {
 
 /// Servers as tests meet them.
 #[cfg(test)]
-pub(super) mod samples {
+pub(in crate::cdc) mod samples {
     use super::*;
 
     /// A server that can be followed: slot and publication are there.
@@ -137,6 +150,8 @@ pub(super) mod samples {
             slots_max: 10,
             slots: 1,
             wal_end: Lsn(0x2000),
+            clock: 1_728_547_258,
+            checkpointed: None,
             wal_sender_timeout_ms: 60_000,
             role: Role { name: "dt".into(), is_superuser: false, may_replicate: true, may_create: true },
             slot: Some(Slot {

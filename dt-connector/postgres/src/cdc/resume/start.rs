@@ -6,6 +6,7 @@ use dt_common::position::PgCdc;
 use dt_common::{Error, Result};
 
 use super::facts::{ServerFacts, Slot};
+use super::time;
 use crate::cdc::lsn::Lsn;
 
 /// How a stream begins.
@@ -52,7 +53,11 @@ pub enum Accept {
 pub fn start(facts: &ServerFacts, options: &PgCdcOptions, stored: Option<&PgCdc>, accept: Accept) -> Result<Start> {
     match stored {
         Some(stored) => go_on(facts, options, stored, accept),
-        None => begin(facts, options),
+        None => {
+            let start = begin(facts, options)?;
+            time::check(facts, options, &start)?;
+            Ok(start)
+        }
     }
 }
 

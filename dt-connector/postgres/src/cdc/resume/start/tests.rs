@@ -130,3 +130,13 @@ fn a_start_lsn_must_lie_in_what_the_slot_holds() {
     assert!(refused(&server(), &at("0/3000"), None).contains("behind the end"));
     assert!(refused(&ServerFacts { slot: None, ..server() }, &at("0/1900"), None).contains("there is no slot"));
 }
+
+#[test]
+fn a_stored_position_goes_on_whatever_start_time_utc_says() {
+    let late = PgCdcOptions { start_time: Some(server().clock - 60), ..options() };
+    assert_eq!(
+        start(&server(), &late, Some(&stored("0/1800")), Accept::ThisServer).expect("goes on"),
+        Start::At { lsn: Lsn(0x1800), why: Begin::Stored }
+    );
+    assert!(refused(&ServerFacts { slot: None, ..server() }, &late, None).contains("start_time_utc has passed"));
+}
