@@ -30,7 +30,7 @@ pub enum RowFormat {
 /// Rows, or changes of rows, that were read together.
 #[derive(Debug)]
 pub struct Block {
-    /// The lane that it belongs to. A snapshot's lane is its table (pitfall 45: never two tables in one batch).
+    /// The lane that it belongs to. A snapshot's lane is its table (never two tables in one batch).
     pub lane: LaneId,
     /// What `data` is.
     pub contents: BlockContents,
@@ -151,8 +151,7 @@ impl Batch {
     /// A batch of one or more blocks of one lane that go together.
     ///
     /// # Panics
-    /// If there is no block, or the blocks are not all of the ticket's lane and of one table, or all changes (pitfall
-    /// 45).
+    /// If there is no block, or the blocks are not all of the ticket's lane and of one table, or all changes.
     pub fn new(ticket: Ticket, blocks: Vec<Block>, memory: Vec<OwnedSemaphorePermit>) -> Self {
         let first = blocks.first().expect("batch: no block");
         assert_eq!(first.lane, ticket.lane(), "batch: a block of another lane");

@@ -1,10 +1,10 @@
 //! The batcher: collects blocks of rows into batches worth a transaction.
 //!
-//! Every lane collects for itself, so a batch never holds rows of two lanes, nor rows of two tables (pitfall 45);
+//! Every lane collects for itself, so a batch never holds rows of two lanes, nor rows of two tables;
 //! changes of any tables go together. A batch is cut when it is full (by rows or bytes), when it is old and could go at
-//! once, and when its lane ends. Age matters for more than latency: rows that wait for company hold memory of the
-//! pipeline's budget, and a reader that waits for that budget would otherwise wait for ever. A block is never split: one
-//! that is larger than a batch should be goes alone.
+//! once, and when its lane ends. While the source has more at hand, a batch is not old so soon. Age matters for more
+//! than latency: rows that wait for company hold memory of the pipeline's budget, and a reader that waits for that
+//! budget would otherwise wait for ever. A block is never split: one that is larger than a batch should be goes alone.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,7 +24,13 @@ pub struct BatchLimits {
     pub bytes: u64,
     /// When its first block has waited this long.
     pub age: Duration,
+    /// A block of so many bytes says that the source has more at hand, so that the waiting begins anew: up to
+    /// [`CATCHING_UP`] times the age in all.
+    pub full_block_bytes: u64,
 }
+
+/// How many times its age a batch is collected for, while the source has more at hand.
+pub const CATCHING_UP: u32 = 10;
 
 /// Blocks of one lane that go together, cut off to be applied together.
 #[derive(Debug)]
@@ -49,6 +55,8 @@ pub struct Batcher {
 #[derive(Debug)]
 struct Open {
     since: Duration,
+    // When it is old.
+    due: Duration,
     cut: Cut,
 }
 
@@ -65,7 +73,10 @@ impl Batcher {
         if self.open.get(&lane).is_some_and(|open| !open.takes(&block, self.limits)) {
             full.extend(self.cut(lane));
         }
-        let open = self.open.entry(lane).or_insert_with(|| Open::new(lane, now));
+        let open = self.open.entry(lane).or_insert_with(|| Open::new(lane, now, self.limits));
+        if block.bytes() >= self.limits.full_block_bytes {
+            open.due = (now + self.limits.age).min(open.since + CATCHING_UP * self.limits.age);
+        }
         open.push(block, memory);
         if open.is_full(self.limits) {
             full.extend(self.cut(lane));
@@ -81,11 +92,7 @@ impl Batcher {
     /// Hands out what has waited long enough at `now`, of the lanes whose next batch may go at once: what would have to
     /// wait anyway goes on collecting.
     pub fn cut_aged(&mut self, now: Duration, may_go: impl Fn(LaneId) -> bool) -> Vec<Cut> {
-        let age = self.limits.age;
-        self.open
-            .extract_if(.., |&lane, open| open.since + age <= now && may_go(lane))
-            .map(|(_, open)| open.cut)
-            .collect()
+        self.open.extract_if(.., |&lane, open| open.due <= now && may_go(lane)).map(|(_, open)| open.cut).collect()
     }
 
     /// Hands out everything.
@@ -96,14 +103,14 @@ impl Batcher {
     /// When [`Batcher::cut_aged`] will next have something.
     pub fn deadline(&self, may_go: impl Fn(LaneId) -> bool) -> Option<Duration> {
         let may_go = self.open.iter().filter(|&(&lane, _)| may_go(lane));
-        may_go.map(|(_, open)| open.since + self.limits.age).min()
+        may_go.map(|(_, open)| open.due).min()
     }
 }
 
 impl Open {
-    fn new(lane: LaneId, since: Duration) -> Self {
+    fn new(lane: LaneId, since: Duration, limits: BatchLimits) -> Self {
         let cut = Cut { lane, blocks: Vec::new(), memory: Vec::new(), contents: Contents::default() };
-        Open { since, cut }
+        Open { since, due: since + limits.age, cut }
     }
 
     fn takes(&self, block: &Block, limits: BatchLimits) -> bool {
@@ -143,7 +150,8 @@ mod tests {
     use dt_common::schema::{RoutedTable, TableSchema};
     use dt_connector::RowFormat;
 
-    const LIMITS: BatchLimits = BatchLimits { rows: 100, bytes: 1000, age: Duration::from_millis(100) };
+    const LIMITS: BatchLimits =
+        BatchLimits { rows: 100, bytes: 1000, age: Duration::from_millis(100), full_block_bytes: 50 };
     const START: Duration = Duration::ZERO;
 
     fn table(name: &str) -> Arc<RoutedTable> {
@@ -221,6 +229,20 @@ mod tests {
         assert!(batcher.cut_aged(Duration::from_millis(109), any).is_empty());
         assert_eq!(sizes(&batcher.cut_aged(Duration::from_millis(110), any)), [(1, 2, 2)]);
         assert_eq!(batcher.deadline(any), Some(Duration::from_millis(190)));
+    }
+
+    #[test]
+    fn a_batch_is_not_old_while_the_source_has_more_at_hand_but_not_for_ever() {
+        let (mut batcher, table) = (Batcher::new(LIMITS), table("t"));
+        let at = Duration::from_millis;
+        batcher.push(block(1, &table, 1, 50), None, START);
+        batcher.push(block(1, &table, 1, 50), None, at(90));
+        assert_eq!(batcher.deadline(any), Some(at(190)));
+        batcher.push(block(1, &table, 1, 49), None, at(180));
+        assert_eq!(batcher.deadline(any), Some(at(190)), "the source had no more");
+        batcher.push(block(1, &table, 1, 50), None, at(970));
+        assert_eq!(batcher.deadline(any), Some(at(1000)));
+        assert_eq!(sizes(&batcher.cut_aged(at(1000), any)), [(1, 4, 199)]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Waiting for a server's answer for as long as the server is there.
 //!
 //! A statement may rightly take an hour, so no deadline of its own can tell a slow server from a link that is dead and
-//! says nothing (pitfall 39: a half-open connection hangs unseen). While one waits, the server is asked now and then
-//! over a second connection whether the first is still there.
+//! says nothing: a half-open connection hangs unseen. While one waits, the server is asked now and then over a second
+//! connection whether the first is still there.
 
 use std::time::Duration;
 

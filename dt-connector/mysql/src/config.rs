@@ -27,7 +27,7 @@ pub struct Address {
 /// the server takes and not what it sends. This is the largest that the variable can be.
 const PACKET_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
-/// A dead link is noticed after about this long without an answer to the kernel's probes (pitfall 39).
+/// A dead link is noticed after about this long without an answer to the kernel's probes.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
 
 impl Address {

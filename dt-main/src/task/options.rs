@@ -12,7 +12,7 @@ use dt_resumer::LogOptions;
 const MEMORY_BYTES: u64 = 12 * 1024 * 1024;
 
 /// The same for a stream, whose batches are larger.
-const STREAM_MEMORY_BYTES: u64 = 56 * 1024 * 1024;
+const STREAM_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Blocks are small against a batch, so that batches are cut where they should be.
 pub const BLOCK_BYTES: usize = 256 * 1024;
@@ -68,17 +68,23 @@ pub fn pipeline_options(config: &TaskConfig, order: Order, parallel_tables: usiz
     let apply_limit =
         RateLimit { rows_per_sec: config.sinker.max_rps, bytes_per_sec: megabytes(config.sinker.max_mbps) };
     let memory_or = |default: u64| megabytes(config.pipeline.buffer_memory_mb).unwrap_or(default);
-    let (memory_bytes, batch_bytes, batch_rows) = match order {
+    let (memory_bytes, batch_bytes, batch_rows, full_block_bytes) = match order {
         Order::Any => {
             let memory = memory_or(MEMORY_BYTES);
             let bytes = dt_pipeline::options::default_batch_bytes(memory, parallel_tables, sinkers(config));
             // Not the page: small pages must not make small transactions, each of which costs the target a sync.
-            (memory, bytes, config.pipeline.buffer_size)
+            (memory, bytes, config.pipeline.buffer_size, u64::MAX)
         }
         Order::PerLane => {
             let memory = memory_or(STREAM_MEMORY_BYTES);
-            (memory, dt_pipeline::options::stream_batch_bytes(memory), u64::MAX)
+            // The larger the batch, the cheaper: what a stream has at hand goes into one.
+            (memory, dt_pipeline::options::stream_batch_bytes(memory), u64::MAX, BLOCK_BYTES as u64)
         }
+    };
+    let (age, full_block_bytes) = match config.pipeline.batch_sink_interval {
+        // A bound that was asked for is one.
+        Some(interval) => (interval, u64::MAX),
+        None => (dt_pipeline::options::BATCH_AGE, full_block_bytes),
     };
     PipelineOptions {
         order,
@@ -87,7 +93,8 @@ pub fn pipeline_options(config: &TaskConfig, order: Order, parallel_tables: usiz
             // A batch arrives all at once: no more than a limited target is to take in a second.
             rows: batch_rows.min(apply_limit.rows_per_sec.unwrap_or(u64::MAX)),
             bytes: batch_bytes.min(apply_limit.bytes_per_sec.unwrap_or(u64::MAX)),
-            age: config.pipeline.batch_sink_interval.unwrap_or(dt_pipeline::options::BATCH_AGE),
+            age,
+            full_block_bytes,
         },
         checkpoint_interval: config.pipeline.checkpoint_interval,
         apply_retry: retry,

@@ -247,7 +247,12 @@ impl Run {
             options: PipelineOptions {
                 order: Order::Any,
                 memory_bytes: 64 * 1024,
-                batch: BatchLimits { rows: 20, bytes: 8 * 1024, age: Duration::from_millis(100) },
+                batch: BatchLimits {
+                    rows: 20,
+                    bytes: 8 * 1024,
+                    age: Duration::from_millis(100),
+                    full_block_bytes: u64::MAX,
+                },
                 checkpoint_interval: 10 * SEC,
                 apply_retry: RetryBudget { total: 300 * SEC },
                 save_retry: RetryBudget { total: 60 * SEC },

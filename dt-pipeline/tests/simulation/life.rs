@@ -122,6 +122,7 @@ impl<'a> Life<'a> {
                 rows: chance.between(1, 8),
                 bytes: chance.between(16, 160),
                 age: Duration::from_millis(chance.between(1, 20)),
+                full_block_bytes: chance.between(8, 40),
             },
             record: RecordOptions {
                 order: source.order,

@@ -24,7 +24,7 @@ pub fn sids(set: &MysqlGtidSet) -> Vec<String> {
 /// An event as the driver hands it out.
 pub type DriverEvent = mysql_async::binlog::events::Event;
 
-/// Waits for the next event; a server that says nothing for so long, not even its heartbeat, is gone (pitfall 39).
+/// Waits for the next event; a server that says nothing for so long, not even its heartbeat, is gone.
 pub async fn next_event(stream: &mut BinlogStream, timeout: Duration) -> Result<DriverEvent> {
     match tokio::time::timeout(timeout, stream.next()).await {
         Ok(event) => taken(event),

@@ -1,11 +1,11 @@
 //! Folding: the changes of one table, in the source's order, become the last state of each key. Pure.
 //!
 //! A key is known by the exact bytes of its columns in the row images: `'a'` and `'A'` are two keys here, whatever a
-//! collation says, so that an update of one to the other is the end of one key and the beginning of another
-//! (pitfall 29). Rows with a null in the key cannot be told apart by it, nor can those of a table without one: their
-//! changes are kept as they came.
+//! collation says, so that an update of one to the other is the end of one key and the beginning of another.
+//! Rows with a null in the key cannot be told apart by it, nor can those of a table without one: their changes are kept
+//! as they came.
 //!
-//! A value that a row does not say (pitfall 31) is taken from the row's earlier change in the batch; without one it
+//! A value that a row does not say is taken from the row's earlier change in the batch; without one it
 //! stays unsaid, and the row is one to be patched.
 
 use std::borrow::Cow;
