@@ -17,4 +17,6 @@ pub mod source;
 pub use batch::{Batch, Block, BlockContents, Change, Event, Op, RowFormat};
 pub use outlet::{Outlet, Stopped};
 pub use sink::{Applying, Conflict, Failed, SinkOptions, Sinker, Target};
-pub use source::{Acknowledger, Extractor, Followed, ReadOptions, Source, Start, StreamOptions, TableTask};
+pub use source::{
+    Acknowledger, CHUNKS_MAX, ChunkTask, Extractor, Followed, ReadOptions, Source, Start, StreamOptions, TableTask,
+};

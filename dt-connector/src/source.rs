@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dt_common::ladder::Saved;
-use dt_common::position::{Lineage, OrderKey, Position};
+use dt_common::position::{Chunk, Lineage, OrderKey, Position, RdbSnapshot, RdbSnapshotFinished};
 use dt_common::schema::{RoutedTable, TableSchema};
-use dt_common::{LaneId, Result, TableId};
+use dt_common::{DbType, LaneId, Result, TableId};
 
 use crate::batch::RowFormat;
 use crate::filter::Filter;
@@ -33,6 +33,10 @@ pub trait Source: Send {
     /// Refuses a start that it could not read from: a stored key that its column cannot hold.
     async fn check_start(&mut self, table: &TableSchema, start: &Start) -> Result<()>;
 
+    /// Keys at which the table can be cut into chunks of about so many rows, in the server's order and without nulls;
+    /// none for a table without a key, or with no more rows than that. They need not be keys of rows.
+    async fn split(&mut self, table: &TableSchema, chunk_rows: u64) -> Result<Vec<OrderKey>>;
+
     /// An extractor of the changes from `resume` on, which is a checkpoint that was recorded (invariant 4); without one,
     /// from where the configuration says. Everything that stands against it is found here.
     async fn stream(&mut self, resume: Option<Position>, options: StreamOptions) -> Result<Box<dyn Extractor>>;
@@ -40,23 +44,86 @@ pub trait Source: Send {
     /// What the stream that was opened last may bring.
     fn followed(&self) -> Followed;
 
-    /// An extractor of these tables, in this order.
+    /// An extractor of these tables, or chunks of tables, in this order.
     async fn snapshot(&mut self, tables: Vec<TableTask>, options: ReadOptions) -> Result<Box<dyn Extractor>>;
 }
 
-/// One table of a snapshot.
+/// The most chunks that a table is cut into: their bounds are kept, and each is a line of the store while the table is
+/// copied.
+pub const CHUNKS_MAX: u64 = 1000;
+
+/// One table of a snapshot, or one chunk of a table.
 #[derive(Clone, Debug)]
 pub struct TableTask {
-    /// Its lane, counted up in the order of the tables.
+    /// Its lane, counted up in the order of the tables, and of the chunks of a table.
     pub lane: LaneId,
     /// The table, routed.
     pub table: Arc<RoutedTable>,
+    /// The chunk; `None` if it is the whole table.
+    pub chunk: Option<ChunkTask>,
     /// Where to begin.
     pub start: Start,
     /// `where_conditions` of the table, as the user wrote it.
     pub condition: Option<String>,
     /// The format its rows are to be written in; one of [`Source::formats`].
     pub format: RowFormat,
+}
+
+/// One chunk of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChunkTask {
+    /// Which one.
+    pub id: Chunk,
+    /// How many the table has.
+    pub of: u32,
+    /// The greatest key that belongs to it; `None` if it is the last one.
+    pub until: Option<OrderKey>,
+}
+
+impl TableTask {
+    /// The greatest key that is to be read.
+    pub fn until(&self) -> Option<&OrderKey> {
+        self.chunk.as_ref().and_then(|chunk| chunk.until.as_ref())
+    }
+
+    /// How far the task is once the row of this key is in the target. Rows with a null in the key are to be read before
+    /// all others.
+    pub fn progress(&self, db_type: DbType, key: OrderKey, lineage: &Lineage) -> Position {
+        Position::RdbSnapshot(RdbSnapshot {
+            db_type,
+            table: self.table.source.id.clone(),
+            chunk: self.chunk.as_ref().map(|chunk| chunk.id),
+            key,
+            null_keys_done: self.table.source.key.as_ref().is_some_and(|key| key.nullable),
+            lineage: lineage.clone(),
+        })
+    }
+
+    /// What is recorded once all of it is in the target.
+    pub fn finished(&self, db_type: DbType, lineage: &Lineage) -> Position {
+        Position::RdbSnapshotFinished(RdbSnapshotFinished {
+            db_type,
+            table: self.table.source.id.clone(),
+            chunk: self.chunk.as_ref().map(|chunk| chunk.id),
+            lineage: lineage.clone(),
+        })
+    }
+
+    /// What the log says when the reading begins.
+    pub fn start_line(&self) -> String {
+        let how = if self.table.source.key.is_some() { "by slices" } else { "in one stream" };
+        format!("start extracting data from {} {how}{}", self.table.source.id, self.part())
+    }
+
+    /// What the log says when so many rows have been read.
+    pub fn end_line(&self, rows: u64) -> String {
+        format!("end extracting data from {}{}, all count: {rows}", self.table.source.id, self.part())
+    }
+
+    fn part(&self) -> String {
+        let chunk = self.chunk.as_ref();
+        chunk.map(|chunk| format!(", chunk {} of {}", chunk.id.no + 1, chunk.of)).unwrap_or_default()
+    }
 }
 
 /// Where the reading of a table begins.

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use dt_common::ladder::Entry;
 use dt_common::schema::RoutedTable;
-use dt_common::{Error, LaneId};
+use dt_common::{Error, LaneId, TableId};
+use dt_connector::TableTask;
 use dt_pipeline::{Observer, Retried};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
@@ -18,7 +19,11 @@ pub struct Progress {
 }
 
 struct State {
-    running: HashMap<LaneId, Running>,
+    // By the table: its chunks are shown together.
+    running: HashMap<TableId, Running>,
+    table_of: HashMap<LaneId, TableId>,
+    // Lanes of each table that have not finished.
+    unfinished: HashMap<TableId, usize>,
     tables_total: usize,
     tables_done: usize,
     rows: u64,
@@ -26,7 +31,6 @@ struct State {
 }
 
 struct Running {
-    table: String,
     rows: u64,
     rows_estimate: u64,
     bar: Option<ProgressBar>,
@@ -41,10 +45,24 @@ struct Since {
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Progress {
-    /// Watches a task of so many tables; `bars` if there is a terminal.
-    pub fn new(tables_total: usize, bars: Option<MultiProgress>) -> Self {
-        let since_line = Since { at: Instant::now(), rows: 0 };
-        let state = State { running: HashMap::new(), tables_total, tables_done: 0, rows: 0, since_line };
+    /// Watches what is to be copied, which are so many tables; `bars` if there is a terminal.
+    pub fn new(tasks: &[TableTask], tables_total: usize, bars: Option<MultiProgress>) -> Self {
+        let mut state = State {
+            running: HashMap::new(),
+            table_of: HashMap::new(),
+            unfinished: HashMap::new(),
+            tables_total,
+            tables_done: 0,
+            rows: 0,
+            since_line: Since { at: Instant::now(), rows: 0 },
+        };
+        for task in tasks {
+            let table = &task.table.source.id;
+            state.table_of.insert(task.lane, table.clone());
+            *state.unfinished.entry(table.clone()).or_default() += 1;
+        }
+        // Tables of which only the finished mark was missing.
+        state.tables_done = tables_total - state.unfinished.len();
         Progress { state: Mutex::new(state), bars }
     }
 
@@ -54,22 +72,24 @@ impl Progress {
 }
 
 impl Observer for Progress {
-    fn lane_started(&self, lane: LaneId, table: &RoutedTable) {
-        let name = table.source.id.to_string();
-        let bar = self.bars.as_ref().map(|bars| {
-            let bar = bars.add(ProgressBar::new(table.source.rows_estimate));
-            bar.set_style(style());
-            bar.set_message(name.clone());
-            bar
+    fn lane_started(&self, _lane: LaneId, table: &RoutedTable) {
+        let (id, rows_estimate) = (&table.source.id, table.source.rows_estimate);
+        self.state().running.entry(id.clone()).or_insert_with(|| {
+            let bar = self.bars.as_ref().map(|bars| {
+                let bar = bars.add(ProgressBar::new(rows_estimate));
+                bar.set_style(style());
+                bar.set_message(id.to_string());
+                bar
+            });
+            Running { rows: 0, rows_estimate, bar }
         });
-        let running = Running { table: name, rows: 0, rows_estimate: table.source.rows_estimate, bar };
-        self.state().running.insert(lane, running);
     }
 
     fn rows_applied(&self, lane: LaneId, rows: u64, _bytes: u64) {
-        let mut state = self.state();
+        let mut guard = self.state();
+        let state = &mut *guard;
         state.rows += rows;
-        if let Some(running) = state.running.get_mut(&lane) {
+        if let Some(running) = state.table_of.get(&lane).and_then(|table| state.running.get_mut(table)) {
             running.rows += rows;
             if let Some(bar) = &running.bar {
                 // The server's estimate may be too low: a bar never stands at its end while rows still come.
@@ -87,9 +107,16 @@ impl Observer for Progress {
     }
 
     fn lane_finished(&self, lane: LaneId, _rows: u64) {
-        let mut state = self.state();
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let Some(table) = state.table_of.remove(&lane) else { return };
+        let Some(unfinished) = state.unfinished.get_mut(&table) else { return };
+        *unfinished -= 1;
+        if *unfinished > 0 {
+            return;
+        }
         state.tables_done += 1;
-        if let Some(bar) = state.running.remove(&lane).and_then(|running| running.bar) {
+        if let Some(bar) = state.running.remove(&table).and_then(|running| running.bar) {
             bar.finish_and_clear();
         }
     }
@@ -153,12 +180,12 @@ impl State {
         let rate = (self.rows - self.since_line.rows) as f64 / seconds;
         let mut running: Vec<String> = self
             .running
-            .values()
-            .map(|running| match running.rows_estimate {
-                0 => format!("{} {} rows", running.table, running.rows),
+            .iter()
+            .map(|(table, running)| match running.rows_estimate {
+                0 => format!("{table} {} rows", running.rows),
                 estimate => {
                     let percent = (running.rows as f64 / estimate as f64 * 100.0).min(99.0);
-                    format!("{} {} of about {estimate} rows ({percent:.0} %)", running.table, running.rows)
+                    format!("{table} {} of about {estimate} rows ({percent:.0} %)", running.rows)
                 }
             })
             .collect();

@@ -22,7 +22,7 @@ use crate::options::PipelineOptions;
 use crate::outcome::{Observer, Outcome, Retried};
 use crate::rate::Pacer;
 use crate::recorder::RecordOptions;
-use crate::state::{Action, GRACE, Input, Notice, State, StateOptions};
+use crate::state::{Action, GRACE, Input, Notice, Outset, State, StateOptions};
 use crate::worker::{Done, Worker};
 
 /// A run that is to end and reports nothing for this long is given up. Longer than any task's own grace, so that it
@@ -43,12 +43,13 @@ pub async fn run(
     extractor: Box<dyn Extractor>,
     sinkers: Vec<Box<dyn Sinker>>,
     store: Box<dyn PositionStore>,
+    outset: Outset,
     options: PipelineOptions,
     observer: Arc<dyn Observer>,
     stop: watch::Receiver<bool>,
 ) -> Result<Outcome> {
     assert!(!sinkers.is_empty(), "driver: no sinker");
-    Driver::start(extractor, sinkers, store, options, observer).run(stop).await
+    Driver::start(extractor, sinkers, store, outset, options, observer).run(stop).await
 }
 
 /// What the tasks tell the driver.
@@ -104,6 +105,7 @@ impl Driver {
         extractor: Box<dyn Extractor>,
         sinkers: Vec<Box<dyn Sinker>>,
         store: Box<dyn PositionStore>,
+        outset: Outset,
         options: PipelineOptions,
         observer: Arc<dyn Observer>,
     ) -> Self {
@@ -163,7 +165,7 @@ impl Driver {
             drained: false,
         };
         Driver {
-            state: State::new(StateOptions { sinkers: workers.len(), batch: options.batch, record }),
+            state: State::new(StateOptions { sinkers: workers.len(), batch: options.batch, record }, outset),
             observer,
             started,
             tasks,

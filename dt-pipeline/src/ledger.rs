@@ -4,6 +4,8 @@
 //! may be applied in any order; a position becomes recordable only when its batch **and all earlier ones of its
 //! lane** are applied (invariant 2). It never looks inside a position, never orders by anything but its own count, and
 //! never says anything about a batch that was read but not applied.
+//!
+//! Lanes may form a group (the chunks of a table): once all of them have finished, so has the group.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -45,6 +47,28 @@ pub struct Finished {
     pub position: Position,
     /// The lane's rows since the pipeline was started.
     pub rows: u64,
+    /// What else has finished with it.
+    pub group: GroupFinished,
+}
+
+/// What a lane's end is for its group.
+#[derive(Debug, PartialEq, Eq)]
+pub enum GroupFinished {
+    /// It has none: a table in one piece.
+    Alone,
+    /// Other lanes of it have not finished.
+    NotYet,
+    /// It was the last one: what is recorded of the group.
+    Finished(Position),
+}
+
+/// Lanes that are one thing in the target: the chunks of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneGroup {
+    /// The lanes; at least one, each in one group only.
+    pub lanes: Vec<LaneId>,
+    /// What is recorded once everything of all of them is applied.
+    pub finished: Position,
 }
 
 /// A batch that has been applied.
@@ -62,6 +86,14 @@ pub struct Closed {
 #[derive(Debug, Default)]
 pub struct Ledger {
     lanes: BTreeMap<LaneId, Lane>,
+    groups: Vec<Group>,
+    group_of: BTreeMap<LaneId, usize>,
+}
+
+#[derive(Debug)]
+struct Group {
+    unfinished: usize,
+    finished: Position,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +112,16 @@ struct Entry {
 }
 
 impl Ledger {
+    /// A ledger of lanes some of which form groups.
+    pub fn of_groups(groups: Vec<LaneGroup>) -> Self {
+        let mut ledger = Ledger::default();
+        for (at, LaneGroup { lanes, finished }) in groups.into_iter().enumerate() {
+            ledger.groups.push(Group { unfinished: lanes.len(), finished });
+            ledger.group_of.extend(lanes.into_iter().map(|lane| (lane, at)));
+        }
+        ledger
+    }
+
     /// Begins a lane. `false` if it is open already.
     pub fn open(&mut self, lane: LaneId) -> bool {
         let mut opened = false;
@@ -153,10 +195,21 @@ impl Ledger {
         if lane.open.is_empty()
             && let Some(position) = lane.finished.take()
         {
-            advance.finished = Some(Finished { position, rows: lane.rows_applied });
+            let rows = lane.rows_applied;
             self.lanes.remove(&id);
+            advance.finished = Some(Finished { position, rows, group: self.finished_in_group(id) });
         }
         advance
+    }
+
+    fn finished_in_group(&mut self, id: LaneId) -> GroupFinished {
+        let Some(at) = self.group_of.remove(&id) else { return GroupFinished::Alone };
+        let group = &mut self.groups[at];
+        group.unfinished -= 1;
+        match group.unfinished {
+            0 => GroupFinished::Finished(group.finished.clone()),
+            _ => GroupFinished::NotYet,
+        }
     }
 }
 
@@ -219,7 +272,7 @@ mod tests {
         assert_eq!(ledger.end(LANE, at(99)), None);
         assert_eq!(close(&mut ledger, second), None);
         let advance = close(&mut ledger, first).expect("the front was closed");
-        assert_eq!(advance.finished, Some(Finished { position: at(99), rows: 20 }));
+        assert_eq!(advance.finished, Some(Finished { position: at(99), rows: 20, group: GroupFinished::Alone }));
         assert_eq!(ledger.unended(), None);
     }
 
@@ -259,5 +312,21 @@ mod tests {
             let _ = close(&mut ledger, ticket);
         }
         assert!(ledger.lanes[&LANE].open.is_empty());
+    }
+
+    #[test]
+    fn a_group_finishes_with_the_last_of_its_lanes() {
+        let lanes = [LaneId(1), LaneId(2)];
+        let mut ledger = Ledger::of_groups(vec![LaneGroup { lanes: lanes.to_vec(), finished: at(1000) }]);
+        for lane in lanes {
+            assert!(ledger.open(lane));
+        }
+        assert!(ledger.open(LANE));
+        let waiting = ledger.issue(lanes[0], batch(1, None));
+        assert_eq!(ledger.end(lanes[0], at(1)), None);
+        let group_of = |advance: Option<Advance>| advance.and_then(|advance| advance.finished).map(|lane| lane.group);
+        assert_eq!(group_of(ledger.end(LANE, at(7))), Some(GroupFinished::Alone));
+        assert_eq!(group_of(ledger.end(lanes[1], at(2))), Some(GroupFinished::NotYet));
+        assert_eq!(group_of(close(&mut ledger, waiting)), Some(GroupFinished::Finished(at(1000))));
     }
 }

@@ -40,7 +40,9 @@ mod worker;
 
 pub use batcher::BatchLimits;
 pub use driver::run;
+pub use ledger::LaneGroup;
 pub use options::PipelineOptions;
 pub use outcome::{End, Observer, Outcome, Retried};
 pub use rate::RateLimit;
 pub use recorder::Order;
+pub use state::Outset;

@@ -14,8 +14,8 @@ pub struct Outcome {
     pub rows: u64,
     /// Their bytes, in the format they were passed on in.
     pub bytes: u64,
-    /// Lanes of which everything is applied and recorded as finished.
-    pub lanes_finished: u64,
+    /// Tables of which everything is applied and recorded as finished: lanes, or groups of lanes.
+    pub tables_finished: u64,
     /// Rows that replaced others in the target.
     pub replaced_rows: u64,
     /// Why the run has ended.

@@ -16,7 +16,7 @@ use dt_common::position::Position;
 use dt_common::{Error, Result};
 use dt_connector::retry::{Backoff, RetryBudget};
 
-use crate::ledger::Advance;
+use crate::ledger::{Advance, GroupFinished};
 
 /// In which order batches of one lane may be applied, and with it what a checkpoint is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,9 @@ pub struct RecordOptions {
 #[derive(Debug)]
 pub struct Recorder {
     options: RecordOptions,
+    first: Vec<Entry>,
+    // Whether that is durable.
+    is_prepared: bool,
     current: BTreeMap<LaneId, Position>,
     checkpoint: BTreeMap<LaneId, Position>,
     finished: Vec<Position>,
@@ -72,10 +75,13 @@ enum Closing {
 }
 
 impl Recorder {
-    /// Nothing recordable yet; the first interval begins at time zero.
-    pub fn new(options: RecordOptions) -> Self {
+    /// Nothing recordable yet but `first`, what has to be recorded before anything is applied; the first interval
+    /// begins at time zero.
+    pub fn new(options: RecordOptions, first: Vec<Entry>) -> Self {
         Recorder {
             options,
+            is_prepared: first.is_empty(),
+            first,
             current: BTreeMap::new(),
             checkpoint: BTreeMap::new(),
             finished: Vec::new(),
@@ -101,6 +107,10 @@ impl Recorder {
             self.current.remove(&lane);
             self.placed.remove(&lane);
             self.finished.push(finished.position);
+            match finished.group {
+                GroupFinished::Finished(position) => self.finished.push(position),
+                GroupFinished::Alone | GroupFinished::NotYet => {}
+            }
         }
     }
 
@@ -123,6 +133,9 @@ impl Recorder {
     }
 
     fn gather(&mut self, now: Duration) -> Option<Recordable> {
+        if !self.first.is_empty() {
+            return Some(Recordable::of_applied(std::mem::take(&mut self.first)));
+        }
         let last = self.closing == Closing::Asked;
         let mut entries = entries(Rung::Finished, std::mem::take(&mut self.finished));
         if last || (self.has_moved() && self.due <= now) {
@@ -151,6 +164,7 @@ impl Recorder {
     /// The save in flight is durable.
     pub fn saved(&mut self) {
         self.saving = Saving::Idle;
+        self.is_prepared = true;
         self.backoff.succeeded();
     }
 
@@ -196,6 +210,11 @@ impl Recorder {
         self.backoff.attempts()
     }
 
+    /// Whether what has to be recorded before anything is applied is durable.
+    pub fn is_prepared(&self) -> bool {
+        self.is_prepared
+    }
+
     /// Whether a save is in flight.
     pub fn is_saving(&self) -> bool {
         matches!(self.saving, Saving::InFlight)
@@ -239,7 +258,7 @@ mod tests {
     }
 
     fn recorder(order: Order) -> Recorder {
-        Recorder::new(RecordOptions { order, interval: 10 * SEC, retry: RetryBudget { total: 60 * SEC } })
+        Recorder::new(RecordOptions { order, interval: 10 * SEC, retry: RetryBudget { total: 60 * SEC } }, Vec::new())
     }
 
     fn moved(lane: u32, progress: u64, checkpoint: Option<u64>) -> Advance {
@@ -247,7 +266,7 @@ mod tests {
     }
 
     fn finished(lane: u32, position: u64) -> Advance {
-        let finished = Some(Finished { position: at(position), rows: 1 });
+        let finished = Some(Finished { position: at(position), rows: 1, group: GroupFinished::Alone });
         Advance { lane: LaneId(lane), progress: None, checkpoint: None, finished }
     }
 

@@ -16,14 +16,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dt_common::ladder::{Applied, Recordable, Saved};
+use dt_common::ladder::{Applied, Entry, Recordable, Saved};
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, LaneId, Result};
 use dt_connector::outlet::Delivery;
 use dt_connector::{Batch, Event};
 
 use crate::batcher::{BatchLimits, Batcher, Cut};
-use crate::ledger::{Advance, Ledger};
+use crate::ledger::{Advance, GroupFinished, LaneGroup, Ledger};
 use crate::outcome::{End, Outcome};
 use crate::queue::Queue;
 use crate::recorder::{Order, RecordOptions, Recorder};
@@ -41,6 +41,15 @@ pub struct StateOptions {
     pub batch: BatchLimits,
     /// When positions are saved, and in which order a lane's batches are applied.
     pub record: RecordOptions,
+}
+
+/// What is known of a run before it begins.
+#[derive(Debug, Default)]
+pub struct Outset {
+    /// What is recorded before anything is applied: how tables are split, so that positions of chunks mean something.
+    pub first: Vec<Entry>,
+    /// Lanes that are parts of one table.
+    pub groups: Vec<LaneGroup>,
 }
 
 /// What has happened.
@@ -145,20 +154,20 @@ pub struct State {
 
 impl State {
     /// A run that begins at time zero.
-    pub fn new(options: StateOptions) -> Self {
+    pub fn new(options: StateOptions, outset: Outset) -> Self {
         let order = options.record.order;
         State {
             order,
-            ledger: Ledger::default(),
+            ledger: Ledger::of_groups(outset.groups),
             batcher: Batcher::new(options.batch),
             queue: Queue::new(order, options.sinkers),
-            recorder: Recorder::new(options.record),
+            recorder: Recorder::new(options.record, outset.first),
             mode: Mode::Running,
             reading: true,
             acknowledging: false,
             hurried: false,
             first_error: None,
-            outcome: Outcome { rows: 0, bytes: 0, lanes_finished: 0, replaced_rows: 0, end: End::Complete },
+            outcome: Outcome { rows: 0, bytes: 0, tables_finished: 0, replaced_rows: 0, end: End::Complete },
         }
     }
 
@@ -294,7 +303,10 @@ impl State {
 
     fn advance(&mut self, advance: Advance, actions: &mut Vec<Action>) {
         if let Some(finished) = &advance.finished {
-            self.outcome.lanes_finished += 1;
+            match finished.group {
+                GroupFinished::Alone | GroupFinished::Finished(_) => self.outcome.tables_finished += 1,
+                GroupFinished::NotYet => {}
+            }
             actions.push(Action::Observe(Notice::LaneFinished(advance.lane, finished.rows)));
         }
         self.recorder.advance(advance);
@@ -352,7 +364,9 @@ impl State {
     fn go_on(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let aged = self.batcher.cut_aged(now, |lane| self.queue.may_go(lane));
         self.enqueue(aged);
-        while let Some(batch) = self.queue.pop() {
+        while self.recorder.is_prepared()
+            && let Some(batch) = self.queue.pop()
+        {
             actions.push(Action::Apply(batch));
         }
         let all_applied = !self.reading && self.queue.is_idle();

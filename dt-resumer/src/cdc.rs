@@ -22,7 +22,12 @@ pub fn resume_point(loaded: &Loaded, db_type: DbType) -> Result<Option<&Stored>>
     }
     let others = slots.iter().find_map(|(slot, stored)| match slot {
         Slot::Current(other) | Slot::Checkpoint(other) if *other != db_type => Some((*other, stored)),
-        Slot::Current(_) | Slot::Checkpoint(_) | Slot::InProgress(..) | Slot::Finished(..) | Slot::Nothing => None,
+        Slot::Current(_)
+        | Slot::Checkpoint(_)
+        | Slot::InProgress(..)
+        | Slot::Chunk(..)
+        | Slot::Finished(..)
+        | Slot::Nothing => None,
     });
     let Some((other, stored)) = others else { return Ok(None) };
     let error = Error::user(format!("the stored positions are of a {other} source, this one is {db_type}"));

@@ -1,7 +1,7 @@
 //! What the plan decides about one table, and the log lines that say so. Pure but for [`Decision::announce`].
 
 use dt_common::TableId;
-use dt_common::position::{KeyText, OrderKey};
+use dt_common::position::{KeyText, OrderKey, SplitId};
 
 /// Where the reading of a table begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,15 @@ pub enum Decision {
         /// Rows with a null in the key are in the target already; otherwise they are to be read again.
         null_keys_done: bool,
     },
+    /// In chunks.
+    InChunks {
+        /// What the chunks' positions know their split by.
+        split: SplitId,
+        /// How many chunks the table has.
+        of: u32,
+        /// Those that are not finished. None at all if only the table's own finished mark is missing.
+        remaining: Vec<ChunkDecision>,
+    },
     /// At this value of the first column of the table's longer key, its rows included.
     AtPrefix {
         /// One part, not null.
@@ -32,6 +41,17 @@ pub enum Decision {
     },
 }
 
+/// Where the reading of a chunk begins, and where it ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChunkDecision {
+    /// Which chunk, counted from 0.
+    pub no: u32,
+    /// [`Decision::Beginning`] for the first chunk of a table, [`Decision::After`] for all others.
+    pub begins: Decision,
+    /// The greatest key that belongs to it; `None` if it is the last one.
+    pub until: Option<OrderKey>,
+}
+
 impl Decision {
     /// The line for default.log, in the documents' wording; `None` for a table that simply begins.
     /// A composite key is one line: `col: a,b, result: Some("1,30")`.
@@ -39,6 +59,7 @@ impl Decision {
         match self {
             Decision::Skip => Some(check_finished(table, true)),
             Decision::Beginning { why } => why.clone(),
+            Decision::InChunks { of, remaining, .. } => Some(finished_chunks(table, *of, remaining.len())),
             Decision::After { key, null_keys_done: _ }
             | Decision::AtPrefix { key }
             | Decision::AfterFirstColumn { key } => Some(get_resume_value(table, key)),
@@ -50,9 +71,11 @@ impl Decision {
         let Some(line) = self.log_line(table) else { return };
         match self {
             Decision::Beginning { .. } => tracing::warn!("{line}"),
-            Decision::Skip | Decision::After { .. } | Decision::AtPrefix { .. } | Decision::AfterFirstColumn { .. } => {
-                tracing::info!("{line}")
-            }
+            Decision::Skip
+            | Decision::After { .. }
+            | Decision::InChunks { .. }
+            | Decision::AtPrefix { .. }
+            | Decision::AfterFirstColumn { .. } => tracing::info!("{line}"),
         }
     }
 }
@@ -60,6 +83,12 @@ impl Decision {
 /// `resumer, check finished: schema: a, tb: b, result: true`
 pub fn check_finished(table: &TableId, result: bool) -> String {
     format!("resumer, check finished: schema: {}, tb: {}, result: {result}", table.schema, table.table)
+}
+
+/// `resumer, check chunks: schema: a, tb: b, chunks: 62, finished: 5`
+fn finished_chunks(table: &TableId, of: u32, remaining: usize) -> String {
+    let finished = of as usize - remaining;
+    format!("resumer, check chunks: schema: {}, tb: {}, chunks: {of}, finished: {finished}", table.schema, table.table)
 }
 
 /// `resumer, get resume value, schema: a, tb: b, col: c, result: Some("5")`

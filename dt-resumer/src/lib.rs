@@ -30,6 +30,7 @@
 //! let progress = Position::RdbSnapshot(RdbSnapshot {
 //!     db_type: DbType::Mysql,
 //!     table: orders.id.clone(),
+//!     chunk: None,
 //!     key: OrderKey::single("id", KeyText::Text("5".into())),
 //!     null_keys_done: true,
 //!     lineage: here.clone(),
@@ -49,6 +50,7 @@
 //! let finished = Position::RdbSnapshotFinished(RdbSnapshotFinished {
 //!     db_type: DbType::Mysql,
 //!     table: orders.id.clone(),
+//!     chunk: None,
 //!     lineage: here.clone(),
 //! });
 //! let _ = store.save(Recordable::of_applied(vec![Entry { rung: Rung::Finished, position: finished }])).await?;
@@ -66,6 +68,7 @@
 //! the newest that was recorded counts.
 
 pub mod cdc;
+pub mod chunks;
 pub mod decision;
 pub mod loaded;
 pub mod log;
@@ -73,7 +76,7 @@ pub mod memory;
 pub mod plan;
 pub mod store;
 
-pub use decision::Decision;
+pub use decision::{ChunkDecision, Decision};
 pub use loaded::Loaded;
 pub use log::{LogOptions, LogStore};
 pub use memory::MemoryStore;

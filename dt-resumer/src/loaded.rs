@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dt_common::ladder::{Entry, Rung};
-use dt_common::position::Lineage;
 use dt_common::position::line::{Line, Stamp};
+use dt_common::position::{Chunk, Lineage, RdbSnapshot, RdbSnapshotFinished, SplitId};
 use dt_common::{DbType, Position, TableId};
 
 /// Everything that a store holds, reduced to what counts.
@@ -26,6 +26,8 @@ pub struct Stored {
     pub stamp: Option<Stamp>,
     /// Where it was read; absent if the store has no files.
     pub origin: Option<Origin>,
+    // What the entry's split is known by; worked out once.
+    split: Option<SplitId>,
 }
 
 /// A line of a file.
@@ -46,8 +48,10 @@ impl fmt::Display for Origin {
 /// What a position is about: of each slot only the newest position counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Slot {
-    /// A table in progress.
+    /// A table in progress: how far it is, or where it is split.
     InProgress(DbType, TableId),
+    /// A chunk of a table, in progress or complete.
+    Chunk(DbType, TableId, u32),
     /// A table that is complete.
     Finished(DbType, TableId),
     /// The last applied place of a stream of changes.
@@ -67,8 +71,15 @@ impl Slot {
         };
         match &entry.position {
             Position::None => Slot::Nothing,
-            Position::RdbSnapshot(snapshot) => Slot::InProgress(snapshot.db_type, snapshot.table.clone()),
-            Position::RdbSnapshotFinished(finished) => Slot::Finished(finished.db_type, finished.table.clone()),
+            Position::RdbSnapshot(RdbSnapshot { db_type, table, chunk, .. }) => match chunk {
+                None => Slot::InProgress(*db_type, table.clone()),
+                Some(chunk) => Slot::Chunk(*db_type, table.clone(), chunk.no),
+            },
+            Position::RdbSnapshotFinished(RdbSnapshotFinished { db_type, table, chunk, .. }) => match chunk {
+                None => Slot::Finished(*db_type, table.clone()),
+                Some(chunk) => Slot::Chunk(*db_type, table.clone(), chunk.no),
+            },
+            Position::RdbSnapshotSplit(split) => Slot::InProgress(split.db_type, split.table.clone()),
             Position::MysqlCdc(_) => stream(DbType::Mysql),
             Position::PgCdc(_) => stream(DbType::Pg),
             Position::MongoCdc(_) => stream(DbType::Mongo),
@@ -99,27 +110,60 @@ impl Slots {
         self.0.retain(|slot, _| keep(slot));
     }
 
-    /// The position that counts for a table: finished wins over in progress.
-    pub(crate) fn of_table(&self, db_type: DbType, table: &TableId) -> Option<&Stored> {
-        let finished = self.get(&Slot::Finished(db_type, table.clone()));
-        finished.or_else(|| self.get(&Slot::InProgress(db_type, table.clone())))
+    /// The positions that count for a table: finished wins over in progress, with which its chunks go.
+    pub(crate) fn of_table(&self, db_type: DbType, table: &TableId) -> Vec<&Stored> {
+        if let Some(finished) = self.get(&Slot::Finished(db_type, table.clone())) {
+            return vec![finished];
+        }
+        let chunk = |no| Slot::Chunk(db_type, table.clone(), no);
+        let chunks = self.0.range(chunk(0)..=chunk(u32::MAX)).filter(|(slot, _)| self.is_live(slot));
+        let in_progress = self.get(&Slot::InProgress(db_type, table.clone()));
+        in_progress.into_iter().chain(chunks.map(|(_, stored)| stored)).collect()
     }
 
-    /// Whether the slot's position is still of use: a table's progress is not once the table is finished.
+    /// Whether the slot's position is still of use: a table's progress is not once the table is finished, and a chunk's
+    /// is not unless the table is split as it was then.
     pub(crate) fn is_live(&self, slot: &Slot) -> bool {
+        let is_finished =
+            |db_type: DbType, table: &TableId| self.get(&Slot::Finished(db_type, table.clone())).is_some();
         match slot {
-            Slot::InProgress(db_type, table) => self.get(&Slot::Finished(*db_type, table.clone())).is_none(),
+            Slot::InProgress(db_type, table) => !is_finished(*db_type, table),
+            Slot::Chunk(db_type, table, _) => {
+                let in_progress = self.get(&Slot::InProgress(*db_type, table.clone()));
+                let split = in_progress.and_then(|stored| stored.split);
+                let chunk = self.get(slot).and_then(Stored::chunk);
+                !is_finished(*db_type, table) && chunk.is_some_and(|chunk| Some(chunk.split) == split)
+            }
             Slot::Finished(..) | Slot::Current(_) | Slot::Checkpoint(_) | Slot::Nothing => true,
         }
     }
 }
 
 impl Stored {
+    pub(crate) fn new(entry: Entry, stamp: Option<Stamp>, origin: Option<Origin>) -> Stored {
+        let split = match &entry.position {
+            Position::RdbSnapshotSplit(split) => Some(split.id()),
+            _ => None,
+        };
+        Stored { entry, stamp, origin, split }
+    }
+
     pub(crate) fn of_line(line: Line, file: &Arc<Path>, number: u64) -> Stored {
-        Stored {
-            entry: Entry { rung: line.rung, position: line.position },
-            stamp: line.stamp,
-            origin: Some(Origin { file: Arc::clone(file), line: number }),
+        let origin = Origin { file: Arc::clone(file), line: number };
+        Stored::new(Entry { rung: line.rung, position: line.position }, line.stamp, Some(origin))
+    }
+
+    /// The chunk that the position is of.
+    pub(crate) fn chunk(&self) -> Option<Chunk> {
+        match &self.entry.position {
+            Position::RdbSnapshot(snapshot) => snapshot.chunk,
+            Position::RdbSnapshotFinished(finished) => finished.chunk,
+            Position::None
+            | Position::RdbSnapshotSplit(_)
+            | Position::MysqlCdc(_)
+            | Position::PgCdc(_)
+            | Position::MongoCdc(_)
+            | Position::Redis(_) => None,
         }
     }
 
@@ -128,6 +172,7 @@ impl Stored {
         match &self.entry.position {
             Position::RdbSnapshot(snapshot) => Some(&snapshot.lineage),
             Position::RdbSnapshotFinished(finished) => Some(&finished.lineage),
+            Position::RdbSnapshotSplit(split) => Some(&split.lineage),
             Position::MysqlCdc(cdc) => Some(&cdc.lineage),
             Position::PgCdc(cdc) => Some(&cdc.lineage),
             Position::None | Position::MongoCdc(_) | Position::Redis(_) => None,
@@ -140,7 +185,7 @@ impl Loaded {
     pub fn of_entries(entries: impl IntoIterator<Item = Entry>) -> Loaded {
         let mut slots = Slots::default();
         for entry in entries {
-            slots.put(Stored { entry, stamp: None, origin: None });
+            slots.put(Stored::new(entry, None, None));
         }
         Loaded { slots, warnings: Vec::new() }
     }

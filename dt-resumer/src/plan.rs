@@ -1,18 +1,26 @@
 //! The resume plan of a snapshot: for each table, whether it is skipped, goes on, or begins. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use dt_common::position::{KeyText, Lineage, OrderKey, RdbSnapshot};
+use dt_common::position::{KeyText, Lineage, OrderKey, RdbSnapshot, RdbSnapshotSplit};
 use dt_common::schema::TableSchema;
 use dt_common::{DbType, Error, Position, Result, TableId};
 
+use crate::chunks;
 use crate::decision::Decision;
 use crate::loaded::{Loaded, Stored};
 
 /// What a snapshot task knows of its earlier runs.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    tables: HashMap<TableId, Stored>,
+    tables: HashMap<TableId, Known>,
+}
+
+/// What is known of a table.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    stored: Option<Stored>,
+    chunks: BTreeMap<u32, Stored>,
 }
 
 impl Plan {
@@ -22,11 +30,12 @@ impl Plan {
     /// Positions of another kind of task or of another kind of source are refused, for the files then belong to
     /// another task (invariant 5).
     pub fn for_snapshot(loaded: &Loaded, db_type: DbType) -> Result<Plan> {
-        let mut tables = HashMap::new();
+        let mut tables: HashMap<TableId, Known> = HashMap::new();
         for stored in loaded.positions() {
             let (table, stored_db_type) = match &stored.entry.position {
                 Position::RdbSnapshot(snapshot) => (&snapshot.table, snapshot.db_type),
                 Position::RdbSnapshotFinished(finished) => (&finished.table, finished.db_type),
+                Position::RdbSnapshotSplit(split) => (&split.table, split.db_type),
                 Position::None => continue,
                 Position::MysqlCdc(_) | Position::PgCdc(_) | Position::MongoCdc(_) | Position::Redis(_) => {
                     let message = "the stored positions are of another kind of task: one that follows changes";
@@ -37,7 +46,11 @@ impl Plan {
                 let message = format!("the stored positions are of a {stored_db_type} source, this one is {db_type}");
                 return Err(of_another_task(Error::user(message), stored));
             }
-            tables.insert(table.clone(), stored.clone());
+            let known = tables.entry(table.clone()).or_default();
+            match stored.chunk() {
+                None => known.stored = Some(stored.clone()),
+                Some(chunk) => drop(known.chunks.insert(chunk.no, stored.clone())),
+            }
         }
         Ok(Plan { tables })
     }
@@ -50,7 +63,7 @@ impl Plan {
     /// How many tables are finished, and how many are in progress; tables that the task no longer has included.
     pub fn counts(&self) -> (usize, usize) {
         let is_finished = |stored: &&Stored| matches!(stored.entry.position, Position::RdbSnapshotFinished(_));
-        let finished = self.tables.values().filter(is_finished).count();
+        let finished = self.tables.values().filter_map(|known| known.stored.as_ref()).filter(is_finished).count();
         (finished, self.tables.len() - finished)
     }
 
@@ -60,7 +73,10 @@ impl Plan {
     /// # Errors
     /// The first table, by name, whose position is of another source or target, with both identities.
     pub fn check_lineage(&self, here: &Lineage) -> Result<()> {
-        let differing = self.tables.iter().filter_map(|(table, stored)| {
+        let positions = self.tables.iter().flat_map(|(table, known)| {
+            known.stored.iter().chain(known.chunks.values()).map(move |stored| (table, stored))
+        });
+        let differing = positions.filter_map(|(table, stored)| {
             let then = stored.lineage()?;
             let differs = |then: &Option<String>, now: &Option<String>| match (then, now) {
                 (Some(then), Some(now)) if then != now => Some((then.clone(), now.clone())),
@@ -86,10 +102,14 @@ impl Plan {
 
     /// Where the reading of a table begins.
     pub fn decide(&self, table: &TableSchema) -> Decision {
-        let Some(stored) = self.tables.get(&table.id) else { return Decision::Beginning { why: None } };
+        let known = self.tables.get(&table.id);
+        let Some((stored, chunks)) = known.and_then(|known| Some((known.stored.as_ref()?, &known.chunks))) else {
+            return Decision::Beginning { why: None };
+        };
         match &stored.entry.position {
             Position::RdbSnapshotFinished(_) => Decision::Skip,
             Position::RdbSnapshot(snapshot) => go_on(snapshot, table),
+            Position::RdbSnapshotSplit(split) => go_on_in_chunks(split, chunks, table),
             Position::None
             | Position::MysqlCdc(_)
             | Position::PgCdc(_)
@@ -121,6 +141,14 @@ fn go_on(stored: &RdbSnapshot, table: &TableSchema) -> Decision {
         },
         Some(_) => restart(table, &differs(&key, &format!("its key is ({})", table_columns.join(", ")))),
         None => restart(table, &differs(&key, "it has no key")),
+    }
+}
+
+fn go_on_in_chunks(split: &RdbSnapshotSplit, known: &BTreeMap<u32, Stored>, table: &TableSchema) -> Decision {
+    let table_columns = table.key_columns();
+    match split.bounds.iter().find(|bound| bound.columns().ne(table_columns.iter().copied())) {
+        Some(bound) => restart(table, &differs(bound, &format!("its key is ({})", table_columns.join(", ")))),
+        None => chunks::remaining(split, |no| known.get(&no).map(|stored| &stored.entry.position)),
     }
 }
 

@@ -28,6 +28,7 @@ fn progress(table: &TableSchema, value: &str) -> Entry {
     let position = Position::RdbSnapshot(RdbSnapshot {
         db_type: DbType::Mysql,
         table: table.id.clone(),
+        chunk: None,
         key: OrderKey::single(table.key_columns()[0], KeyText::Text(value.to_owned())),
         null_keys_done: false,
         lineage: Lineage::default(),
@@ -39,6 +40,7 @@ fn finished(table: TableId) -> Entry {
     let position = Position::RdbSnapshotFinished(RdbSnapshotFinished {
         db_type: DbType::Mysql,
         table,
+        chunk: None,
         lineage: Lineage::default(),
     });
     Entry { rung: Rung::Finished, position }

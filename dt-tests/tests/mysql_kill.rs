@@ -1,5 +1,5 @@
 //! SIGKILL at a random moment, ten times over, then to the end: every row that a key identifies exactly once, and no
-//! other row lost. `DT_SEED=… cargo test …` plays the same moments again.
+//! other row lost. Tables whole and in chunks. `DT_SEED=… cargo test …` plays the same moments again.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -18,50 +18,70 @@ const ROWS_PER_SECOND: u64 = 20_000;
 
 #[test]
 fn mysql_survives_ten_kills() -> Result<()> {
-    println!("{}", survives_ten_kills(Kind::Mysql, 1)?);
+    println!("{}", survives_ten_kills(Kind::Mysql, 1, Parts::Tables)?);
     Ok(())
 }
 
 #[test]
 fn mysql_survives_ten_kills_with_four_tables_at_a_time() -> Result<()> {
-    println!("{}", survives_ten_kills(Kind::Mysql, 4)?);
+    println!("{}", survives_ten_kills(Kind::Mysql, 4, Parts::Tables)?);
     Ok(())
 }
 
 #[test]
 fn mariadb_survives_ten_kills() -> Result<()> {
-    println!("{}", survives_ten_kills(Kind::Mariadb, 1)?);
+    println!("{}", survives_ten_kills(Kind::Mariadb, 1, Parts::Tables)?);
     Ok(())
 }
 
 #[test]
 fn mariadb_survives_ten_kills_with_four_tables_at_a_time() -> Result<()> {
-    println!("{}", survives_ten_kills(Kind::Mariadb, 4)?);
+    println!("{}", survives_ten_kills(Kind::Mariadb, 4, Parts::Tables)?);
     Ok(())
 }
 
-/// What happened, for whoever reads the test's output.
-fn survives_ten_kills(kind: Kind, parallel: u32) -> Result<String> {
-    let mut dice = Dice::new();
-    let case = format!("{kind}, parallel_size {parallel}, DT_SEED={}", dice.seed());
-    killed_and_resumed(kind, parallel, &mut dice).with_context(|| case.clone()).map(|story| format!("{case}: {story}"))
+#[test]
+fn mysql_survives_ten_kills_with_four_chunks_at_a_time() -> Result<()> {
+    println!("{}", survives_ten_kills(Kind::Mysql, 4, Parts::Chunks)?);
+    Ok(())
 }
 
-fn killed_and_resumed(kind: Kind, parallel: u32, dice: &mut Dice) -> Result<String> {
+#[test]
+fn mariadb_survives_ten_kills_with_four_chunks_at_a_time() -> Result<()> {
+    println!("{}", survives_ten_kills(Kind::Mariadb, 4, Parts::Chunks)?);
+    Ok(())
+}
+
+/// What is read at the same time.
+#[derive(Clone, Copy, Debug)]
+enum Parts {
+    Tables,
+    Chunks,
+}
+
+/// What happened, for whoever reads the test's output.
+fn survives_ten_kills(kind: Kind, parallel: u32, parts: Parts) -> Result<String> {
+    let mut dice = Dice::new();
+    let case = format!("{kind}, {parallel} {parts:?}, DT_SEED={}", dice.seed());
+    let story = killed_and_resumed(kind, parallel, parts, &mut dice).with_context(|| case.clone())?;
+    Ok(format!("{case}: {story}"))
+}
+
+fn killed_and_resumed(kind: Kind, parallel: u32, parts: Parts, dice: &mut Dice) -> Result<String> {
     let pair = servers::pair(kind)?;
-    let database = format!("kill_{parallel}");
+    let database = format!("kill_{parallel}_{parts:?}").to_lowercase();
     let (source, target) = pair.database(&database)?;
     sample::create_and_fill(&source, ROWS)?;
 
     // Once without a kill.
     sample::create_tables(&target)?;
-    task(kind, parallel, &database)?.run()?.expect_code(0)?;
+    task(kind, parallel, parts, &database)?.run()?.expect_code(0)?;
     for (table, verdict) in Judge::new(&source, &target).database(&database)? {
         ensure!(verdict.is_equal(), "`{table}` without any kill: {verdict}");
     }
 
     target.exec_all(TABLES.iter().map(|table| format!("TRUNCATE TABLE {}", table.name)))?;
-    let task = task(kind, parallel, &database)?.set("extractor", "max_rps", ROWS_PER_SECOND.to_string());
+    let task = task(kind, parallel, parts, &database)?.set("extractor", "max_rps", ROWS_PER_SECOND.to_string());
     // Each kill takes a tenth of the way on average, and one in ten comes before the first row.
     let latest = Duration::from_secs(2 * ROWS / ROWS_PER_SECOND) / KILLS;
     let mut in_flight = 0;
@@ -89,11 +109,15 @@ fn killed_and_resumed(kind: Kind, parallel: u32, dice: &mut Dice) -> Result<Stri
     Ok(story)
 }
 
-fn task(kind: Kind, parallel: u32, database: &str) -> Result<Task> {
+fn task(kind: Kind, parallel: u32, parts: Parts, database: &str) -> Result<Task> {
     let task = Task::of_pair(servers::pair(kind)?, &[database])?;
-    Ok(task.set("extractor", "parallel_size", parallel.to_string()).set(
+    let task = task.set("extractor", "parallel_size", parallel.to_string()).set(
         "parallelizer",
         "parallel_size",
         parallel.to_string(),
-    ))
+    );
+    Ok(match parts {
+        Parts::Tables => task,
+        Parts::Chunks => task.set("extractor", "parallel_type", "chunk").set("extractor", "batch_size", "1500"),
+    })
 }

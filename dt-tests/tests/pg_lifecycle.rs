@@ -9,7 +9,7 @@ use dt_tests::servers::{self, Kind, Options, Pair, Server};
 use dt_tests::task::{Running, Task};
 
 const BOTH: [Kind; 2] = [Kind::Postgres15, Kind::Postgres18];
-/// Rows of half a kilobyte.
+/// Rows of nearly two kilobytes: a table is more than what fits into the buffers of a connection.
 const ROWS: u64 = 4000;
 const ROWS_PER_SECOND: u64 = 2000;
 
@@ -21,7 +21,7 @@ fn two_tables(pair: &Pair, database: &str, rows: u64) -> Result<(Db, Db)> {
             db.exec(format!("CREATE TABLE {table} (id int PRIMARY KEY, wide text)"))?;
         }
         source.exec(format!(
-            "INSERT INTO {table} SELECT i, rpad(i::text, 500, '{table}') FROM generate_series(1, {rows}) i"
+            "INSERT INTO {table} SELECT i, rpad(i::text, 1900, '{table}') FROM generate_series(1, {rows}) i"
         ))?;
     }
     Ok((source, target))

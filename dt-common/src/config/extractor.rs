@@ -12,10 +12,11 @@ keys! { KEYS:
     EXTRACT_TYPE = Key::required("extract_type", "`snapshot` copies what is there, `cdc` follows what \
         changes (`db_type=mysql` and `db_type=pg`). Known and not available yet: `struct`, `check_log`, `snapshot_and_cdc`.");
     BATCH_SIZE = Key::derived("batch_size", "`[pipeline] buffer_size` / `parallel_size`", "Rows of a \
-        page.").on_snapshots();
-    PARALLEL_SIZE = Key::value("parallel_size", "1", "Tables that are read at the same time.").on_snapshots();
-    PARALLEL_TYPE = Key::value("parallel_type", "table", "What is read in parallel: `table`. Known and not available \
-        yet: `chunk`.").on_snapshots();
+        page, and about those of a chunk.").on_snapshots();
+    PARALLEL_SIZE = Key::value("parallel_size", "1", "Tables, or chunks of tables, that are read at the same \
+        time.").on_snapshots();
+    PARALLEL_TYPE = Key::value("parallel_type", "table", "What is read in parallel: `table`, or `chunk`: a table of \
+        more rows than `batch_size` is cut by its key into chunks of about that many, 1000 at most.").on_snapshots();
     PARTITION_COLS = Key::unset("partition_cols", "Columns by which tables are cut into chunks.").not_yet();
     MAX_RPS = Key::value("max_rps", "0", "Rows read per second, at most; 0 is no limit.");
     MAX_MBPS = Key::value("max_mbps", "0", "Megabytes read per second, at most; 0 is no limit.");
@@ -58,7 +59,7 @@ pub struct ExtractorConfig {
     pub extract_type: ExtractType,
     /// Rows of a page, if the user chose; see [`ExtractorConfig::page_rows`].
     pub batch_size: Option<u64>,
-    /// Tables read at the same time; at least 1.
+    /// Tables, or chunks, read at the same time; at least 1.
     pub parallel_size: usize,
     /// What is read in parallel.
     pub parallel_type: ExtractParallelType,
@@ -92,6 +93,8 @@ enum ExtractWord {
 pub enum ExtractParallelType {
     /// Whole tables.
     Table,
+    /// Chunks of tables, cut by the table's key.
+    Chunk,
 }
 
 /// What is for MongoDB only.
@@ -128,7 +131,10 @@ impl ExtractorConfig {
         let batch_size = reader.number(&BATCH_SIZE, 1..=u64::MAX);
         let parallel_size = reader.count(&PARALLEL_SIZE, 1..=10_000);
         let parallel_type = reader
-            .choice(&PARALLEL_TYPE, &[("table", Choice::Is(ExtractParallelType::Table)), ("chunk", Choice::NotYet)])
+            .choice(
+                &PARALLEL_TYPE,
+                &[("table", Choice::Is(ExtractParallelType::Table)), ("chunk", Choice::Is(ExtractParallelType::Chunk))],
+            )
             .expect("config: parallel_type has a default");
         let max_rps = reader.limit(&MAX_RPS);
         let max_mbps = reader.limit(&MAX_MBPS);

@@ -123,8 +123,11 @@ impl Line {
     fn of(stamp: Option<Stamp>, rung: Option<Rung>, json: &str) -> Result<Line, LineError> {
         let position = wire::from_json(json)?;
         let rung = rung.unwrap_or(match &position {
-            Position::RdbSnapshotFinished(_) => Rung::Finished,
-            Position::RdbSnapshot(_) | Position::MongoCdc(_) => Rung::Current,
+            Position::RdbSnapshotFinished(finished) if finished.chunk.is_none() => Rung::Finished,
+            Position::RdbSnapshotFinished(_)
+            | Position::RdbSnapshot(_)
+            | Position::RdbSnapshotSplit(_)
+            | Position::MongoCdc(_) => Rung::Current,
             Position::None | Position::MysqlCdc(_) | Position::PgCdc(_) | Position::Redis(_) => Rung::Checkpoint,
         });
         Ok(Line { stamp, rung, position })

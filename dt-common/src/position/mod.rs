@@ -5,19 +5,23 @@
 //! and are never compared here: order belongs to the server and its collation.
 
 pub mod line;
+mod split;
 pub mod wire;
 
 use crate::ids::{DbType, TableId};
+pub use split::{Chunk, RdbSnapshotSplit, SplitId};
 
 /// A place in a source. The pipeline carries it and never looks inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Position {
     /// No position: a snapshot has no checkpoint of its own.
     None,
-    /// A table in progress.
+    /// A table in progress, or a chunk of one.
     RdbSnapshot(RdbSnapshot),
-    /// A table that is complete.
+    /// A table that is complete, or a chunk of one.
     RdbSnapshotFinished(RdbSnapshotFinished),
+    /// A table in progress that is copied in chunks: where it is split.
+    RdbSnapshotSplit(RdbSnapshotSplit),
     /// A place in a MySQL or MariaDB binlog.
     MysqlCdc(MysqlCdc),
     /// A place in a PostgreSQL write-ahead log.
@@ -37,13 +41,15 @@ pub struct Lineage {
     pub target: Option<String>,
 }
 
-/// The last row of a table that is durable in the target, by its key.
+/// The last row of a table, or of a chunk of it, that is durable in the target, by its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RdbSnapshot {
     /// The source's kind.
     pub db_type: DbType,
     /// The table.
     pub table: TableId,
+    /// The chunk; `None` if the table is copied in one piece.
+    pub chunk: Option<Chunk>,
     /// The row's key.
     pub key: OrderKey,
     /// Rows with a null in the key have all been copied as well (they come first). False in files of older tools.
@@ -98,13 +104,15 @@ pub enum KeyText {
     Bytes(Vec<u8>),
 }
 
-/// A table whose last row is durable in the target.
+/// A table whose last row, or that of a chunk, is durable in the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RdbSnapshotFinished {
     /// The source's kind.
     pub db_type: DbType,
     /// The table.
     pub table: TableId,
+    /// The chunk; `None` if it is the whole table.
+    pub chunk: Option<Chunk>,
     /// Between which servers.
     pub lineage: Lineage,
 }

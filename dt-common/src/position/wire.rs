@@ -8,15 +8,22 @@
 //!
 //! Written is the tagged form: `order_col` and `value` for a key of one column, `order_key.composite` for a longer
 //! one. Fields of ours come last, and only where there is something to say: `hex`, `null_keys_done`, `slot`,
-//! `timeline`, `source`, `target`. Fields that are not known are ignored; a type that is not known, a missing field or one of another type
-//! is a [`WireError`], never "no position" (invariant 5). Errors name fields, never the values in them (invariant 11).
+//! `timeline`, `source`, `target`. Fields that are not known are ignored; a type that is not known, a missing field or
+//! one of another type is a [`WireError`], never "no position" (invariant 5). Errors name fields, never the values in
+//! them (invariant 11).
+//!
+//! A table in chunks has types of its own, so that an older tool stops at them instead of taking a chunk for the table:
+//! `RdbSnapshotSplit` (`cols` and `bounds`, a list of keys, each a list of values: text, or `{"hex":…}` for bytes),
+//! `RdbSnapshotChunk` and `RdbSnapshotChunkFinished` (`split`, `chunk`, and else as without chunks).
+
+mod bounds;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    KeyPart, KeyText, Lineage, MongoCdc, MysqlCdc, OrderKey, PgCdc, PgOrigin, Position, RdbSnapshot,
-    RdbSnapshotFinished, Redis,
+    Chunk, KeyPart, KeyText, Lineage, MongoCdc, MysqlCdc, OrderKey, PgCdc, PgOrigin, Position, RdbSnapshot,
+    RdbSnapshotFinished, RdbSnapshotSplit, Redis, SplitId,
 };
 use crate::ids::{DbType, TableId, UnknownDbType};
 
@@ -60,6 +67,11 @@ pub fn to_json(position: &Position) -> String {
     serde_json::to_string(&Written::from(position)).expect("wire: a position is always writable as JSON")
 }
 
+/// The JSON of a split's bounds, which tells splits apart.
+pub(super) fn bounds_to_json(bounds: &[OrderKey]) -> String {
+    serde_json::to_string(&bounds::Written::from(bounds)).expect("wire: bounds are always writable as JSON")
+}
+
 /// Reads the JSON of a position, in any of the three forms.
 pub fn from_json(json: &str) -> Result<Position, WireError> {
     let value: Value = serde_json::from_str(json).map_err(|error| WireError::NotJson(error.to_string()))?;
@@ -86,12 +98,22 @@ fn read_nested(outer: &Map<String, Value>) -> Result<Position, WireError> {
 fn read(kind: &str, fields: &Map<String, Value>) -> Result<Position, WireError> {
     Ok(match kind {
         "None" => Position::None,
-        "RdbSnapshot" => read_snapshot(&Fields { kind: "RdbSnapshot", fields })?,
-        "RdbSnapshotFinished" => {
-            let fields = Fields { kind: "RdbSnapshotFinished", fields };
-            Position::RdbSnapshotFinished(RdbSnapshotFinished {
+        "RdbSnapshot" => read_snapshot(&Fields { kind: "RdbSnapshot", fields }, None)?,
+        "RdbSnapshotChunk" => {
+            let fields = Fields { kind: "RdbSnapshotChunk", fields };
+            read_snapshot(&fields, Some(fields.chunk()?))?
+        }
+        "RdbSnapshotFinished" => read_finished(&Fields { kind: "RdbSnapshotFinished", fields }, None)?,
+        "RdbSnapshotChunkFinished" => {
+            let fields = Fields { kind: "RdbSnapshotChunkFinished", fields };
+            read_finished(&fields, Some(fields.chunk()?))?
+        }
+        "RdbSnapshotSplit" => {
+            let fields = Fields { kind: "RdbSnapshotSplit", fields };
+            Position::RdbSnapshotSplit(RdbSnapshotSplit {
                 db_type: fields.db_type()?,
                 table: fields.table()?,
+                bounds: bounds::read(&fields)?,
                 lineage: fields.lineage()?,
             })
         }
@@ -139,7 +161,16 @@ fn read(kind: &str, fields: &Map<String, Value>) -> Result<Position, WireError> 
     })
 }
 
-fn read_snapshot(fields: &Fields<'_>) -> Result<Position, WireError> {
+fn read_finished(fields: &Fields<'_>, chunk: Option<Chunk>) -> Result<Position, WireError> {
+    Ok(Position::RdbSnapshotFinished(RdbSnapshotFinished {
+        db_type: fields.db_type()?,
+        table: fields.table()?,
+        chunk,
+        lineage: fields.lineage()?,
+    }))
+}
+
+fn read_snapshot(fields: &Fields<'_>, chunk: Option<Chunk>) -> Result<Position, WireError> {
     let (db_type, table) = (fields.db_type()?, fields.table()?);
     let hex = fields.hex_columns()?;
     let Some(key) = read_key(fields, &hex)? else {
@@ -152,6 +183,7 @@ fn read_snapshot(fields: &Fields<'_>) -> Result<Position, WireError> {
     Ok(Position::RdbSnapshot(RdbSnapshot {
         db_type,
         table,
+        chunk,
         key,
         null_keys_done: fields.flag("null_keys_done")?,
         lineage: fields.lineage()?,
@@ -253,6 +285,15 @@ impl Fields<'_> {
         Ok(Lineage { source: self.optional_text("source")?, target: self.optional_text("target")? })
     }
 
+    fn chunk(&self) -> Result<Chunk, WireError> {
+        let split = SplitId::parse(&self.text("split")?);
+        let no = u32::try_from(self.unsigned("chunk")?);
+        Ok(Chunk {
+            split: split.ok_or_else(|| self.wrong("split", "16 hexadecimal digits"))?,
+            no: no.map_err(|_| self.wrong("chunk", "a whole number of 32 bits without a sign"))?,
+        })
+    }
+
     /// Both fields are there, or neither.
     fn origin(&self) -> Result<Option<PgOrigin>, WireError> {
         if !self.fields.contains_key("slot") && !self.fields.contains_key("timeline") {
@@ -288,10 +329,43 @@ enum Written<'a> {
         #[serde(flatten)]
         lineage: WrittenLineage<'a>,
     },
+    RdbSnapshotChunk {
+        db_type: &'static str,
+        schema: &'a str,
+        tb: &'a str,
+        split: String,
+        chunk: u32,
+        #[serde(flatten)]
+        key: WrittenKey<'a>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        hex: Vec<&'a str>,
+        #[serde(skip_serializing_if = "is_false")]
+        null_keys_done: bool,
+        #[serde(flatten)]
+        lineage: WrittenLineage<'a>,
+    },
     RdbSnapshotFinished {
         db_type: &'static str,
         schema: &'a str,
         tb: &'a str,
+        #[serde(flatten)]
+        lineage: WrittenLineage<'a>,
+    },
+    RdbSnapshotChunkFinished {
+        db_type: &'static str,
+        schema: &'a str,
+        tb: &'a str,
+        split: String,
+        chunk: u32,
+        #[serde(flatten)]
+        lineage: WrittenLineage<'a>,
+    },
+    RdbSnapshotSplit {
+        db_type: &'static str,
+        schema: &'a str,
+        tb: &'a str,
+        #[serde(flatten)]
+        bounds: bounds::Written<'a>,
         #[serde(flatten)]
         lineage: WrittenLineage<'a>,
     },
@@ -356,21 +430,48 @@ impl<'a> From<&'a Position> for Written<'a> {
     fn from(position: &'a Position) -> Self {
         match position {
             Position::None => Written::None,
-            Position::RdbSnapshot(snapshot) => Written::RdbSnapshot {
-                db_type: snapshot.db_type.as_str(),
-                schema: &snapshot.table.schema,
-                tb: &snapshot.table.table,
-                key: WrittenKey::from(&snapshot.key),
-                hex: hex_columns(&snapshot.key),
-                null_keys_done: snapshot.null_keys_done,
-                lineage: WrittenLineage::from(&snapshot.lineage),
-            },
-            Position::RdbSnapshotFinished(finished) => Written::RdbSnapshotFinished {
-                db_type: finished.db_type.as_str(),
-                schema: &finished.table.schema,
-                tb: &finished.table.table,
-                lineage: WrittenLineage::from(&finished.lineage),
-            },
+            Position::RdbSnapshot(RdbSnapshot { db_type, table, chunk, key, null_keys_done, lineage }) => {
+                let (db_type, schema, tb) = (db_type.as_str(), table.schema.as_str(), table.table.as_str());
+                let (hex, key) = (hex_columns(key), WrittenKey::from(key));
+                let (null_keys_done, lineage) = (*null_keys_done, WrittenLineage::from(lineage));
+                match chunk {
+                    None => Written::RdbSnapshot { db_type, schema, tb, key, hex, null_keys_done, lineage },
+                    Some(Chunk { split, no }) => {
+                        let (split, chunk) = (split.to_string(), *no);
+                        Written::RdbSnapshotChunk {
+                            db_type,
+                            schema,
+                            tb,
+                            split,
+                            chunk,
+                            key,
+                            hex,
+                            null_keys_done,
+                            lineage,
+                        }
+                    }
+                }
+            }
+            Position::RdbSnapshotFinished(RdbSnapshotFinished { db_type, table, chunk, lineage }) => {
+                let (db_type, schema, tb) = (db_type.as_str(), table.schema.as_str(), table.table.as_str());
+                let lineage = WrittenLineage::from(lineage);
+                match chunk {
+                    None => Written::RdbSnapshotFinished { db_type, schema, tb, lineage },
+                    Some(Chunk { split, no }) => {
+                        let (split, chunk) = (split.to_string(), *no);
+                        Written::RdbSnapshotChunkFinished { db_type, schema, tb, split, chunk, lineage }
+                    }
+                }
+            }
+            Position::RdbSnapshotSplit(RdbSnapshotSplit { db_type, table, bounds, lineage }) => {
+                Written::RdbSnapshotSplit {
+                    db_type: db_type.as_str(),
+                    schema: &table.schema,
+                    tb: &table.table,
+                    bounds: bounds::Written::from(bounds.as_slice()),
+                    lineage: WrittenLineage::from(lineage),
+                }
+            }
             Position::MysqlCdc(cdc) => Written::MysqlCdc {
                 server_id: &cdc.server_id,
                 binlog_filename: &cdc.binlog_filename,

@@ -1,6 +1,6 @@
 //! A connection whose session is pinned, and what kind of server is at its other end.
 //!
-//! Rule 33: character set, time zone and SQL mode are set on every connection, whatever the server's defaults are.
+//! Character set, time zone and SQL mode are set on every connection, whatever the server's defaults are.
 
 use std::fmt;
 

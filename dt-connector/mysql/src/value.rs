@@ -107,9 +107,9 @@ impl<'a> Typed<'a> {
     pub fn select_key(self) -> Option<String> {
         let name = sql::name(&self.column.name);
         match self.kind {
-            // Rule 21: the order is that of the number, so that is what is compared.
+            // The order is that of the number, so that is what is compared: `e > 'z'` would compare as text.
             Kind::Enum | Kind::Set | Kind::Bit => Some(number(&name)),
-            // Rule 19: null where a character is not in Unicode, or comes back as another one: '?', all of them.
+            // Null where a character is not in Unicode, or comes back as another one: '?', all of them.
             Kind::Text if !self.is_utf8() => {
                 let charset = self.column.charset.as_deref().unwrap_or("utf8mb4");
                 let utf8 = format!("CONVERT({name} USING utf8mb4)");
@@ -194,7 +194,8 @@ impl<'a> Typed<'a> {
     }
 
     /// The key text as an SQL literal that compares with the column in the column's own order; `None` if the text
-    /// is no value of such a column. It is never turned into something that compares as null (rule 12).
+    /// is no value of such a column. It is never turned into something that compares as null, which would read
+    /// nothing.
     pub fn literal(self, value: &KeyText) -> Option<String> {
         let text = match value {
             KeyText::Text(text) => text,
@@ -217,7 +218,7 @@ impl<'a> Typed<'a> {
         }
     }
 
-    /// Rule 20: the literal takes the column's own character set and collation, so that neither the order nor the
+    /// The literal takes the column's own character set and collation, so that neither the order nor the
     /// index is lost to the connection's.
     fn text_literal(self, text: &str) -> String {
         let charset = self.column.charset.as_deref().unwrap_or("utf8mb4");

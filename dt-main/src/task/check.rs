@@ -64,7 +64,7 @@ fn snapshot_lines(plan: &SnapshotPlan) -> Vec<String> {
     if plan.decisions.len() > LISTED_MAX {
         lines.push(format!("  and {} more tables", plan.decisions.len() - LISTED_MAX));
     }
-    lines.push(format!("{} tables to copy, {} finished before", plan.tasks.len(), plan.skipped));
+    lines.push(format!("{} tables to copy, {} finished before", plan.tables, plan.skipped));
     lines
 }
 
@@ -76,6 +76,9 @@ fn told(decision: &Decision, rows_estimate: Option<u64>) -> String {
     let rows = rows_estimate.map_or(String::new(), |rows| format!(", about {rows} rows in all"));
     match decision {
         Decision::Skip => "finished, skipped".to_owned(),
+        Decision::InChunks { of, remaining, .. } => {
+            format!("{} of {of} chunks, the others are finished{rows}", remaining.len())
+        }
         Decision::Beginning { why: None } => format!("from the beginning{rows}"),
         Decision::Beginning { why: Some(why) } => format!("from the beginning{rows} ({why})"),
         Decision::After { key, .. } => format!("after the row last recorded, by its key ({}){rows}", columns(key)),

@@ -1,6 +1,7 @@
 //! A task, from its configuration to its end.
 
 mod check;
+mod chunks;
 mod options;
 mod plan;
 mod snapshot;

@@ -1,22 +1,30 @@
 //! What a snapshot will do: which tables, from where in each, in which format. Everything that stands against the
 //! start is found here, before the first row.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dt_common::config::TaskConfig;
+use dt_common::config::{ExtractParallelType, TaskConfig};
 use dt_common::position::Lineage;
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, LaneId, Result, TableId};
 use dt_connector::filter::Filter;
 use dt_connector::router::{Router, merged};
 use dt_connector::{RowFormat, Source, Start, TableTask, Target};
+use dt_pipeline::Outset;
 use dt_resumer::{Decision, Loaded, Plan};
+
+use super::chunks::{self, Part};
 
 /// What a snapshot will do.
 pub struct SnapshotPlan {
-    /// The tables that are not finished, ordered by schema, then name.
+    /// What is not finished of the tables, ordered by schema, then name: whole tables, or chunks of them.
     pub tasks: Vec<TableTask>,
+    /// What is recorded before the first row, and which tasks are one table.
+    pub outset: Outset,
+    /// How many tables are not finished.
+    pub tables: usize,
     /// How many tables are finished.
     pub skipped: usize,
     /// Between which servers.
@@ -59,19 +67,43 @@ impl SnapshotPlan {
         let deciding = Instant::now();
         let mut tasks = Vec::new();
         let mut decisions = Vec::with_capacity(tables.len());
-        for (lane, table) in tables.into_iter().enumerate() {
+        let db_type = config.extractor.endpoint.db_type;
+        let mut outset = Outset::default();
+        let mut routed: Vec<Arc<RoutedTable>> = Vec::new();
+        let mut lanes = (0..).map(LaneId);
+        for table in tables {
             let decision = plan.as_ref().map_or(Decision::Beginning { why: None }, |plan| plan.decide(&table));
             decisions.push((table.id.clone(), decision.clone()));
-            let Some(start) = start(decision) else { continue };
-            source.check_start(&table, &start).await?;
+            let decision = match config.extractor.parallel_type {
+                ExtractParallelType::Table => decision,
+                ExtractParallelType::Chunk => {
+                    let chunk_rows = config.extractor.page_rows(&config.pipeline);
+                    chunks::in_chunks(decision, source, &table, db_type, chunk_rows, &lineage, &mut outset).await?
+                }
+            };
+            let parts = match decision {
+                Decision::Skip => continue,
+                Decision::InChunks { split, of, remaining } => {
+                    let finished = chunks::finished(db_type, &table.id, &lineage);
+                    chunks::parts(split, of, remaining, finished, &mut lanes, &mut outset)
+                }
+                whole => vec![Part { lane: chunks::next(&mut lanes), start: start(whole), chunk: None }],
+            };
+            // What chunks are stored by is all of one form.
+            if let Some(part) = parts.iter().find(|part| part.start != Start::Beginning).or(parts.first()) {
+                source.check_start(&table, &part.start).await?;
+            }
             let condition = filter.condition(&table.id).map(str::to_owned);
-            let lane = LaneId(u32::try_from(lane).map_err(|_| Error::user("more tables than can be numbered"))?);
+            let table = Arc::new(router.route(table)?);
+            routed.push(table.clone());
             // The format is the target's to choose, once it has seen the tables.
-            tasks.push(TableTask { lane, table: Arc::new(router.route(table)?), start, condition, format: offered[0] });
+            tasks.extend(parts.into_iter().map(|Part { lane, start, chunk }| {
+                let (table, condition) = (table.clone(), condition.clone());
+                TableTask { lane, table, chunk, start, condition, format: offered[0] }
+            }));
         }
         let deciding = deciding.elapsed();
 
-        let routed: Vec<Arc<RoutedTable>> = tasks.iter().map(|task| task.table.clone()).collect();
         for (meeting, sources) in merged(routed.iter().map(Arc::as_ref)) {
             let sources: Vec<String> = sources.iter().map(TableId::to_string).collect();
             tracing::warn!(
@@ -81,12 +113,13 @@ impl SnapshotPlan {
         }
         refuse_copies_onto_themselves(source, target, &routed)?;
         let formats = target.prepare(&routed, &offered).await?;
-        assert_eq!(formats.len(), tasks.len(), "plan: a format for each table");
-        for (task, format) in tasks.iter_mut().zip(formats) {
-            task.format = format;
+        assert_eq!(formats.len(), routed.len(), "plan: a format for each table");
+        let formats: HashMap<&TableId, RowFormat> = routed.iter().map(|table| &table.source.id).zip(formats).collect();
+        for task in &mut tasks {
+            task.format = formats[&task.table.source.id];
         }
-        let skipped = decisions.len() - tasks.len();
-        Ok(SnapshotPlan { tasks, skipped, lineage, deciding, decisions })
+        let (tables, skipped) = (routed.len(), decisions.len() - routed.len());
+        Ok(SnapshotPlan { tasks, outset, tables, skipped, lineage, deciding, decisions })
     }
 
     /// Says in the log what was decided, in the documents' wording.
@@ -115,13 +148,14 @@ pub fn formats_in_common(source: &dyn Source, target: &dyn Target) -> Result<Vec
     Ok(common)
 }
 
-fn start(decision: Decision) -> Option<Start> {
+/// Where a table, or a chunk, is begun with that is neither finished nor in chunks itself.
+pub fn start(decision: Decision) -> Start {
     match decision {
-        Decision::Skip => None,
-        Decision::Beginning { why: _ } => Some(Start::Beginning),
-        Decision::After { key, null_keys_done } => Some(Start::After { key, null_keys_done }),
-        Decision::AtPrefix { key } => Some(Start::AtPrefix { key }),
-        Decision::AfterFirstColumn { key } => Some(Start::AfterFirstColumn { key }),
+        Decision::Beginning { why: _ } => Start::Beginning,
+        Decision::After { key, null_keys_done } => Start::After { key, null_keys_done },
+        Decision::AtPrefix { key } => Start::AtPrefix { key },
+        Decision::AfterFirstColumn { key } => Start::AfterFirstColumn { key },
+        Decision::Skip | Decision::InChunks { .. } => unreachable!("plan: a start of what is not begun"),
     }
 }
 

@@ -31,7 +31,7 @@ pub async fn run(
     plan.announce();
     tracing::info!(
         "{} tables to copy, {} finished before; planned in {:.2} s, of which {:.3} s decided where each begins",
-        plan.tasks.len(),
+        plan.tables,
         plan.skipped,
         reading.elapsed().as_secs_f64(),
         plan.deciding.as_secs_f64()
@@ -41,7 +41,7 @@ pub async fn run(
 
     let parallel_tables = config.extractor.parallel_size.min(config.extractor.endpoint.max_connections);
     let sinkers = sinkers(config);
-    let observer = Arc::new(Progress::new(plan.tasks.len(), bars));
+    let observer = Arc::new(Progress::new(&plan.tasks, plan.tables, bars));
     let skipped = plan.skipped;
     let extractor = source
         .snapshot(
@@ -60,6 +60,7 @@ pub async fn run(
         extractor,
         sinkers,
         Box::new(store),
+        plan.outset,
         pipeline_options(config, Order::Any, parallel_tables),
         observer,
         stop,
@@ -76,7 +77,7 @@ fn report(outcome: &Outcome, skipped: usize, elapsed: Duration) {
     };
     tracing::info!(
         "snapshot {ended}: tables: {}, rows: {}, bytes: {}, skipped tables: {skipped}, replaced rows: {}, seconds: {:.1}",
-        outcome.lanes_finished,
+        outcome.tables_finished,
         outcome.rows,
         outcome.bytes,
         outcome.replaced_rows,

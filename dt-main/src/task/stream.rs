@@ -10,7 +10,7 @@ use dt_connector::filter::Filter;
 use dt_connector::retry::RetryBudget;
 use dt_connector::router::Router;
 use dt_connector::{Extractor, Followed, Source, StreamOptions, Target};
-use dt_pipeline::{End, Order};
+use dt_pipeline::{End, Order, Outset};
 use dt_resumer::{Loaded, cdc};
 use tokio::sync::watch;
 
@@ -36,6 +36,7 @@ pub async fn run(config: &TaskConfig, ends: Ends, stop: watch::Receiver<bool>) -
         // One lane, so one sinker: what one transaction changes, the next may change again.
         vec![target.sinker()],
         Box::new(store),
+        Outset::default(),
         pipeline_options(config, Order::PerLane, 1),
         Arc::new(StreamProgress::new()),
         stop,

@@ -14,7 +14,7 @@ use dt_connector::retry::RetryBudget;
 use dt_connector::{
     Acknowledger, Applying, Batch, Block, BlockContents, Event, Extractor, Failed, Outlet, RowFormat, Sinker, Stopped,
 };
-use dt_pipeline::{BatchLimits, Observer, Order, Outcome, PipelineOptions, RateLimit, Retried, run};
+use dt_pipeline::{BatchLimits, Observer, Order, Outcome, Outset, PipelineOptions, RateLimit, Retried, run};
 use dt_resumer::loaded::Loaded;
 use dt_resumer::memory::MemoryStore;
 use dt_resumer::store::{PositionStore, SaveFailed};
@@ -39,6 +39,7 @@ pub fn end_of(lane: u32) -> Position {
     Position::RdbSnapshotFinished(position::RdbSnapshotFinished {
         db_type: DbType::Mysql,
         table,
+        chunk: None,
         lineage: Lineage::default(),
     })
 }
@@ -274,7 +275,8 @@ impl Run {
             Some(bad) => Box::new(bad),
             None => Box::new(self.store.clone()),
         };
-        let running = run(extractor, sinkers, store, self.options, self.watcher.clone(), self.stop.subscribe());
+        let (outset, watcher) = (Outset::default(), self.watcher.clone());
+        let running = run(extractor, sinkers, store, outset, self.options, watcher, self.stop.subscribe());
         tokio::spawn(async { tokio::time::timeout(3600 * SEC, running).await.expect("the run hangs") })
     }
 

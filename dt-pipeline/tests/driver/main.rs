@@ -19,7 +19,7 @@ use tokio::time::Instant;
 async fn what_is_read_is_applied_and_recorded() {
     let mut run = Run::new(|_| Verdict::Commit);
     let outcome = run.finish(lanes(3, 7)).await.unwrap();
-    assert_eq!((outcome.rows, outcome.bytes, outcome.lanes_finished), (210, 21 * 1024, 3));
+    assert_eq!((outcome.rows, outcome.bytes, outcome.tables_finished), (210, 21 * 1024, 3));
     assert_eq!((outcome.end, outcome.replaced_rows), (End::Complete, run.target.attempts.load(Ordering::SeqCst)));
     assert_eq!(run.rows(), 210);
     let finished = run.recorded(Rung::Finished);
@@ -232,7 +232,7 @@ async fn many_tables_at_once_and_hardly_any_memory_do_not_lock_up() {
         Ok(())
     });
     let outcome = run.finish(Box::new(extractor)).await.unwrap();
-    assert_eq!((outcome.rows, outcome.lanes_finished), (64 * 20, 64));
+    assert_eq!((outcome.rows, outcome.tables_finished), (64 * 20, 64));
 }
 
 #[tokio::test(start_paused = true)]
@@ -257,7 +257,7 @@ async fn a_panic_anywhere_is_an_error_of_the_run() {
 async fn a_failed_save_is_retried() {
     let mut run = Run::new(|_| Verdict::Commit);
     run.store.fail_next_saves(5);
-    assert_eq!(run.finish(lanes(1, 4)).await.unwrap().lanes_finished, 1);
+    assert_eq!(run.finish(lanes(1, 4)).await.unwrap().tables_finished, 1);
     assert_eq!(*run.watcher.retries.lock().unwrap(), [Retried::Save; 5]);
     assert_eq!(run.recorded(Rung::Finished), [end_of(0)]);
 }

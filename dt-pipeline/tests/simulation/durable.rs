@@ -25,6 +25,9 @@ pub struct Durable {
     pub current: BTreeMap<u32, u64>,
     pub checkpoint: BTreeMap<u32, u64>,
     pub finished: BTreeSet<u32>,
+    /// Of the lanes that are one table.
+    pub is_split: bool,
+    pub group_finished: bool,
     pub acknowledged: BTreeMap<u32, u64>,
     pub saves: u64,
     pub last_checkpoint_was_none: bool,
@@ -49,6 +52,10 @@ impl Durable {
         for Entry { rung, position } in entries {
             self.last_checkpoint_was_none = *rung == Rung::Checkpoint && *position == Position::None;
             match rung {
+                Rung::Finished if source.grouped > 0 && *position == source.group_finished() => {
+                    self.group_finished = true;
+                }
+                Rung::Current if source.grouped > 0 && *position == source.split() => self.is_split = true,
                 Rung::Finished => {
                     let lane = source.lanes.iter().find(|lane| lane.finished() == *position);
                     let lane = lane.ok_or("a finished position of no lane")?;
@@ -101,6 +108,11 @@ impl Durable {
             if self.finished.contains(&id) {
                 ensure(applied == lane.rows, || format!("lane {id}: finished with {applied} of {}", lane.rows))?;
             }
+            if id < source.grouped {
+                ensure(applied == 0 || self.is_split, || format!("lane {id}: applied before the split is recorded"))?;
+                let too_early = self.group_finished && applied < lane.rows;
+                ensure(!too_early, || format!("lane {id}: its group is finished with {applied} of {}", lane.rows))?;
+            }
         }
         Ok(())
     }
@@ -115,6 +127,8 @@ impl Durable {
             ensure(missing.is_none(), || format!("lane {}: row {missing:?} is lost", lane.id))?;
             match source.order {
                 Order::Any => {
+                    let whole = lane.id >= source.grouped || self.group_finished;
+                    ensure(whole, || format!("the group of lane {} is not finished", lane.id))?;
                     ensure(self.finished.contains(&lane.id), || format!("lane {} is not finished", lane.id))?;
                     ensure(self.last_checkpoint_was_none, || "the last line is not checkpoint none".into())?;
                 }

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dt_common::ladder::{Recordable, Saved};
+use dt_common::ladder::{Entry, Recordable, Rung, Saved};
 use dt_common::{Error, ErrorClass, LaneId};
 use dt_connector::outlet::Delivery;
 use dt_connector::retry::RetryBudget;
 use dt_connector::{Batch, Event};
 use dt_pipeline::recorder::RecordOptions;
 use dt_pipeline::state::{Action, Input, State, StateOptions};
-use dt_pipeline::{BatchLimits, End, Order, Outcome};
+use dt_pipeline::{BatchLimits, End, LaneGroup, Order, Outcome, Outset};
 use tokio::sync::Semaphore;
 
 use crate::chance::Chance;
@@ -81,6 +81,8 @@ pub struct Life<'a> {
     progressed: Vec<(Duration, u32, u64)>,
     /// Steps until now.
     pub steps: u64,
+    // Operations until now that the state did not hear of.
+    looks: u64,
 }
 
 struct Reading {
@@ -97,6 +99,22 @@ enum Operation {
     Save(Recordable),
     Acknowledge(Saved),
     Stop,
+}
+
+/// What a start would say of the lanes that are one table.
+fn outset(source: &Source, durable: &Durable, lanes: &[Reading]) -> Outset {
+    let open: Vec<LaneId> =
+        lanes.iter().filter(|lane| lane.lane < source.grouped).map(|lane| LaneId(lane.lane)).collect();
+    let mut outset = Outset::default();
+    if source.grouped > 0 && !durable.is_split {
+        outset.first.push(Entry { rung: Rung::Current, position: source.split() });
+    }
+    if !open.is_empty() {
+        outset.groups.push(LaneGroup { lanes: open, finished: source.group_finished() });
+    } else if source.grouped > 0 && !durable.group_finished {
+        outset.first.push(Entry { rung: Rung::Finished, position: source.group_finished() });
+    }
+    outset
 }
 
 impl<'a> Life<'a> {
@@ -116,7 +134,7 @@ impl<'a> Life<'a> {
             Reading { lane: lane.id, next: after + 1, started: false, ended: false }
         });
         let lanes: Vec<Reading> = resumed.collect();
-        let state = State::new(StateOptions {
+        let options = StateOptions {
             sinkers: given.sinkers,
             batch: BatchLimits {
                 rows: chance.between(1, 8),
@@ -129,7 +147,8 @@ impl<'a> Life<'a> {
                 interval: Duration::from_millis(given.interval_ms),
                 retry: RetryBudget { total: Duration::from_secs(3600) },
             },
-        });
+        };
+        let state = State::new(options, outset(source, durable, &lanes));
         let mut pending = vec![(Duration::ZERO, Operation::Read)];
         pending.extend(given.stop_at_ms.map(|at| (Duration::from_millis(at), Operation::Stop)));
         Life {
@@ -151,6 +170,7 @@ impl<'a> Life<'a> {
             reported: BTreeSet::new(),
             progressed: Vec::new(),
             steps: 0,
+            looks: 0,
         }
     }
     /// Lives until the end, or until the crash after `crash_after` steps.
@@ -160,7 +180,11 @@ impl<'a> Life<'a> {
                 return self.crash();
             }
             ensure(self.steps < 100_000, || "it goes round in circles".into())?;
-            let Some(input) = self.next_input()? else { continue };
+            let Some(input) = self.next_input()? else {
+                self.looks += 1;
+                ensure(self.looks < 100_000, || "it waits for nothing".into())?;
+                continue;
+            };
             self.steps += 1;
             for action in self.state.on(input, self.now) {
                 if let Action::Finish(result) = action {

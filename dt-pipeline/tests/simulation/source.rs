@@ -18,6 +18,8 @@ pub type Row = (u32, u64);
 pub struct Source {
     pub order: Order,
     pub lanes: Vec<Lane>,
+    /// Of a snapshot: so many lanes, the first ones, are the chunks of one table.
+    pub grouped: u32,
 }
 
 pub struct Lane {
@@ -38,7 +40,27 @@ impl Source {
             let commits = (1..=rows).filter(|&row| row == rows || chance.one_in(4)).collect();
             Lane { id, rows, keyed, commits, table: table(id) }
         });
-        Source { order, lanes: lanes.collect() }
+        let lanes: Vec<Lane> = lanes.collect();
+        let grouped = match order {
+            Order::Any => chance.between(0, lanes.len() as u64) as u32,
+            Order::PerLane => 0,
+        };
+        Source { order, lanes, grouped }
+    }
+
+    /// What is recorded of the group when it begins.
+    pub fn split(&self) -> Position {
+        Position::RdbSnapshotSplit(position::RdbSnapshotSplit {
+            db_type: DbType::Mysql,
+            table: TableId::new("db", "group"),
+            bounds: Vec::new(),
+            lineage: Lineage::default(),
+        })
+    }
+
+    /// What is recorded of the group when it is finished.
+    pub fn group_finished(&self) -> Position {
+        finished(TableId::new("db", "group"))
     }
 
     pub fn lane(&self, id: u32) -> &Lane {
@@ -71,12 +93,17 @@ impl Lane {
     }
 
     pub fn finished(&self) -> Position {
-        Position::RdbSnapshotFinished(position::RdbSnapshotFinished {
-            db_type: DbType::Mysql,
-            table: self.table.source.id.clone(),
-            lineage: Lineage::default(),
-        })
+        finished(self.table.source.id.clone())
     }
+}
+
+fn finished(table: TableId) -> Position {
+    Position::RdbSnapshotFinished(position::RdbSnapshotFinished {
+        db_type: DbType::Mysql,
+        table,
+        chunk: None,
+        lineage: Lineage::default(),
+    })
 }
 
 fn table(lane: u32) -> Arc<RoutedTable> {
@@ -103,6 +130,7 @@ pub fn row_of(position: &Position) -> Option<Row> {
         Position::None
         | Position::RdbSnapshot(_)
         | Position::RdbSnapshotFinished(_)
+        | Position::RdbSnapshotSplit(_)
         | Position::MysqlCdc(_)
         | Position::PgCdc(_)
         | Position::MongoCdc(_) => None,

@@ -271,7 +271,7 @@ impl Journal {
             let names = own.file(home).append(self.disk.as_mut(), &lines)?;
             own.note(names);
             for entry in written {
-                own.live.put(Stored { entry: entry.clone(), stamp: Some(stamp.clone()), origin: None });
+                own.live.put(Stored::new(entry.clone(), Some(stamp.clone()), None));
             }
         }
         self.sync_names(own)

@@ -10,15 +10,17 @@ use crate::loaded::{Slot, Slots, Stored};
 
 /// Merges what was read in three places.
 ///
-/// For each table and each stream the position with the newest time wins; of two equally old ones a finished table,
+/// For each table and each stream the place with the newest time wins; of two equally old ones that of a finished table,
 /// then the task's own directory. A position without a time is older than any with one. What `config` says counts
-/// only for what neither directory knows. Within one place, finished beats in progress whatever the times are.
+/// only for what neither directory knows. Within one place, finished beats in progress whatever the times are. The
+/// chunks of a table go with it: those of two places are never mixed.
 pub(crate) fn merge(own: &Slots, other: &Slots, config: &Slots) -> Slots {
     let mut merged = Slots::default();
     let subjects: BTreeSet<Slot> = [own, other, config].iter().flat_map(|place| place.iter()).map(subject).collect();
     for subject in &subjects {
         let in_logs = newest(counting(own, subject), counting(other, subject));
-        if let Some(stored) = in_logs.or_else(|| counting(config, subject)) {
+        let found = if in_logs.is_empty() { counting(config, subject) } else { in_logs };
+        for stored in found {
             merged.put(stored.clone());
         }
     }
@@ -28,28 +30,30 @@ pub(crate) fn merge(own: &Slots, other: &Slots, config: &Slots) -> Slots {
 /// The slot that stands for all slots of the same table or stream.
 fn subject((slot, _): (&Slot, &Stored)) -> Slot {
     match slot {
-        Slot::Finished(db_type, table) => Slot::InProgress(*db_type, table.clone()),
+        Slot::Finished(db_type, table) | Slot::Chunk(db_type, table, _) => Slot::InProgress(*db_type, table.clone()),
         Slot::InProgress(..) | Slot::Current(_) | Slot::Checkpoint(_) | Slot::Nothing => slot.clone(),
     }
 }
 
-fn counting<'a>(place: &'a Slots, subject: &Slot) -> Option<&'a Stored> {
+fn counting<'a>(place: &'a Slots, subject: &Slot) -> Vec<&'a Stored> {
     match subject {
-        Slot::InProgress(db_type, table) | Slot::Finished(db_type, table) => place.of_table(*db_type, table),
-        Slot::Current(_) | Slot::Checkpoint(_) | Slot::Nothing => place.get(subject),
+        Slot::InProgress(db_type, table) | Slot::Finished(db_type, table) | Slot::Chunk(db_type, table, _) => {
+            place.of_table(*db_type, table)
+        }
+        Slot::Current(_) | Slot::Checkpoint(_) | Slot::Nothing => place.get(subject).into_iter().collect(),
     }
 }
 
-fn newest<'a>(own: Option<&'a Stored>, other: Option<&'a Stored>) -> Option<&'a Stored> {
-    match (own, other) {
-        (Some(own), Some(other)) if rank(other) > rank(own) => Some(other),
-        (Some(own), _) => Some(own),
-        (None, other) => other,
-    }
+fn newest<'a>(own: Vec<&'a Stored>, other: Vec<&'a Stored>) -> Vec<&'a Stored> {
+    if own.is_empty() || rank(&other) > rank(&own) { other } else { own }
 }
 
-fn rank(stored: &Stored) -> (Option<&Stamp>, bool) {
-    (stored.stamp.as_ref(), matches!(stored.entry.position, Position::RdbSnapshotFinished(_)))
+fn rank<'a>(found: &[&'a Stored]) -> Option<(Option<&'a Stamp>, bool)> {
+    let of = |stored: &&'a Stored| {
+        let finished = matches!(&stored.entry.position, Position::RdbSnapshotFinished(of) if of.chunk.is_none());
+        (stored.stamp.as_ref(), finished)
+    };
+    found.iter().map(of).max()
 }
 
 /// The file of a log_dir that a slot belongs into.
@@ -66,7 +70,9 @@ impl Home {
     pub(crate) fn of(slot: &Slot) -> Home {
         match slot {
             Slot::Finished(..) => Home::Finished,
-            Slot::InProgress(..) | Slot::Current(_) | Slot::Checkpoint(_) | Slot::Nothing => Home::Position,
+            Slot::InProgress(..) | Slot::Chunk(..) | Slot::Current(_) | Slot::Checkpoint(_) | Slot::Nothing => {
+                Home::Position
+            }
         }
     }
 

@@ -1,8 +1,9 @@
 use dt_common::ladder::{Entry, Rung};
-use dt_common::position::{KeyPart, PgCdc, RdbSnapshotFinished};
+use dt_common::position::{Chunk, KeyPart, PgCdc, RdbSnapshotFinished};
 use dt_common::schema::{Column, Key};
 
 use super::*;
+use crate::decision::ChunkDecision;
 
 /// A table `d`.`t` with these columns, and the key over the ones at these places.
 fn table(columns: &[&str], key: &[usize], nullable: bool) -> TableSchema {
@@ -30,6 +31,7 @@ fn at(parts: &[(&str, Option<&str>)], lineage: Lineage) -> Entry {
     let position = Position::RdbSnapshot(RdbSnapshot {
         db_type: DbType::Mysql,
         table: TableId::new("d", "t"),
+        chunk: None,
         key: key(parts),
         null_keys_done: true,
         lineage,
@@ -148,6 +150,7 @@ fn a_finished_table_of_another_server_is_refused_as_well() {
     let position = Position::RdbSnapshotFinished(RdbSnapshotFinished {
         db_type: DbType::Mysql,
         table: TableId::new("d", "t"),
+        chunk: None,
         lineage: lineage("s1", ""),
     });
     let stored = plan(Entry { rung: Rung::Finished, position });
@@ -173,4 +176,100 @@ fn positions_of_another_task_are_refused() {
     let shown = Plan::for_snapshot(&snapshot, DbType::Pg).unwrap_err().to_string();
     assert!(shown.contains("of a mysql source, this one is pg"), "{shown}");
     assert_eq!(crate::cdc::resume_point(&snapshot, DbType::Mysql).unwrap(), None);
+}
+
+fn split(bounds: &[&str], lineage: Lineage) -> RdbSnapshotSplit {
+    let bounds = bounds.iter().map(|bound| key(&[("a", Some(bound))])).collect();
+    RdbSnapshotSplit { db_type: DbType::Mysql, table: TableId::new("d", "t"), bounds, lineage }
+}
+
+fn split_entry(split: &RdbSnapshotSplit) -> Entry {
+    Entry { rung: Rung::Current, position: Position::RdbSnapshotSplit(split.clone()) }
+}
+
+/// The chunk's position: after this key, or finished.
+fn of_chunk(split: &RdbSnapshotSplit, no: u32, at: Option<&str>) -> Entry {
+    let chunk = Some(Chunk { split: split.id(), no });
+    let (db_type, table, lineage) = (split.db_type, split.table.clone(), split.lineage.clone());
+    let position = match at {
+        Some(at) => {
+            let key = key(&[("a", Some(at))]);
+            Position::RdbSnapshot(RdbSnapshot { db_type, table, chunk, key, null_keys_done: false, lineage })
+        }
+        None => Position::RdbSnapshotFinished(RdbSnapshotFinished { db_type, table, chunk, lineage }),
+    };
+    Entry { rung: Rung::Current, position }
+}
+
+fn decide_all(entries: impl IntoIterator<Item = Entry>, table: &TableSchema) -> Decision {
+    Plan::for_snapshot(&Loaded::of_entries(entries), DbType::Mysql).unwrap().decide(table)
+}
+
+fn after(at: &str, null_keys_done: bool) -> Decision {
+    Decision::After { key: key(&[("a", Some(at))]), null_keys_done }
+}
+
+#[test]
+fn of_a_table_in_chunks_exactly_the_finished_ones_are_skipped() {
+    let split = split(&["10", "20", "30"], Lineage::default());
+    let stored = [of_chunk(&split, 2, None), of_chunk(&split, 1, Some("15")), of_chunk(&split, 0, Some("3"))];
+    let table = table(&["a"], &[0], false);
+    let decision = decide_all([split_entry(&split)].into_iter().chain(stored), &table);
+    let until = |at: &str| Some(key(&[("a", Some(at))]));
+    let remaining = vec![
+        ChunkDecision { no: 0, begins: after("3", false), until: until("10") },
+        ChunkDecision { no: 1, begins: after("15", true), until: until("20") },
+        ChunkDecision { no: 3, begins: after("30", true), until: None },
+    ];
+    assert_eq!(decision, Decision::InChunks { split: split.id(), of: 4, remaining });
+    let line = decision.log_line(&table.id).unwrap();
+    assert_eq!(line, "resumer, check chunks: schema: d, tb: t, chunks: 4, finished: 1");
+}
+
+#[test]
+fn a_table_whose_chunks_are_all_finished_has_none_left() {
+    let split = split(&["10"], Lineage::default());
+    let stored = [split_entry(&split), of_chunk(&split, 0, None), of_chunk(&split, 1, None)];
+    let none_left = Decision::InChunks { split: split.id(), of: 2, remaining: Vec::new() };
+    assert_eq!(decide_all(stored.clone(), &table(&["a"], &[0], false)), none_left);
+    let mut finished = at(&[("a", Some("1"))], Lineage::default());
+    finished.position = Position::RdbSnapshotFinished(RdbSnapshotFinished {
+        db_type: DbType::Mysql,
+        table: TableId::new("d", "t"),
+        chunk: None,
+        lineage: Lineage::default(),
+    });
+    assert_eq!(decide_all(stored.into_iter().chain([finished]), &table(&["a"], &[0], false)), Decision::Skip);
+}
+
+#[test]
+fn chunks_of_another_split_say_nothing() {
+    let (earlier, split) = (split(&["10"], Lineage::default()), split(&["10", "20"], Lineage::default()));
+    let stored = [split_entry(&earlier), of_chunk(&earlier, 0, None), split_entry(&split), of_chunk(&split, 1, None)];
+    let table = table(&["a"], &[0], false);
+    let Decision::InChunks { remaining, of: 3, .. } = decide_all(stored, &table) else { panic!("in chunks") };
+    assert_eq!(remaining.iter().map(|chunk| chunk.no).collect::<Vec<_>>(), [0, 2]);
+    // Nor do they without any, or beside a position of the whole table that is newer.
+    assert_eq!(decide_all([of_chunk(&split, 0, None)], &table), BEGINNING);
+    let whole = [split_entry(&split), of_chunk(&split, 0, None), at(&[("a", Some("7"))], Lineage::default())];
+    assert_eq!(decide_all(whole, &table), after("7", true));
+}
+
+#[test]
+fn a_split_by_another_key_starts_over() {
+    let split = split(&["10"], Lineage::default());
+    let stored = || [split_entry(&split), of_chunk(&split, 0, None)];
+    for key in [&[1][..], &[0, 1], &[]] {
+        assert!(warned(&decide_all(stored(), &table(&["a", "b"], key, false))), "{key:?}");
+    }
+}
+
+#[test]
+fn a_chunk_of_another_server_is_refused() {
+    let split = split(&["10"], lineage("s1", "t1"));
+    let moved = RdbSnapshotSplit { lineage: lineage("s2", "t1"), ..split.clone() };
+    let plan = Plan::for_snapshot(&Loaded::of_entries([split_entry(&split), of_chunk(&moved, 0, None)]), DbType::Mysql);
+    let plan = plan.unwrap();
+    assert!(plan.check_lineage(&lineage("s1", "t1")).is_err());
+    assert_eq!(plan.counts(), (0, 1));
 }

@@ -53,6 +53,26 @@ fn a_place_in_a_write_ahead_log_is_read_with_and_without_whose_it_is() {
 }
 
 #[test]
+fn bounds_that_are_none_are_an_error() {
+    let with = |rest: &str| format!(r#"{{"type":"RdbSnapshotSplit","db_type":"mysql","schema":"a","tb":"b",{rest}}}"#);
+    for bad in [
+        r#""bounds":[["1"]]"#,
+        r#""cols":["id"]"#,
+        r#""cols":["id"],"bounds":["1"]"#,
+        r#""cols":["id"],"bounds":[["1","2"]]"#,
+        r#""cols":["id"],"bounds":[[null]]"#,
+        r#""cols":["id"],"bounds":[[7]]"#,
+        r#""cols":["id"],"bounds":[[{"hex":"f"}]]"#,
+        r#""cols":[],"bounds":[[]]"#,
+    ] {
+        let json = with(bad);
+        assert!(matches!(error(&json), WireError::Missing { .. } | WireError::WrongType { .. }), "{json}");
+    }
+    let chunk = r#"{"type":"RdbSnapshotChunkFinished","db_type":"mysql","schema":"a","tb":"b","split":"1","chunk":0}"#;
+    assert_eq!(error(chunk).to_string(), "the field `split` of RdbSnapshotChunkFinished is not 16 hexadecimal digits");
+}
+
+#[test]
 fn a_key_that_is_not_one_is_an_error() {
     let with = |rest: &str| format!(r#"{{"type":"RdbSnapshot","db_type":"mysql","schema":"a","tb":"b",{rest}}}"#);
     for bad in [
@@ -126,22 +146,47 @@ fn lineage() -> impl Strategy<Value = Lineage> {
     (any::<Option<String>>(), any::<Option<String>>()).prop_map(|(source, target)| Lineage { source, target })
 }
 
+fn chunk() -> impl Strategy<Value = Option<Chunk>> {
+    any::<Option<(u64, u32)>>().prop_map(|chunk| {
+        chunk.map(|(split, no)| Chunk { split: SplitId::parse(&format!("{split:016x}")).expect("16 digits"), no })
+    })
+}
+
+fn bounds() -> impl Strategy<Value = Vec<OrderKey>> {
+    let value = prop_oneof![
+        any::<String>().prop_map(KeyText::Text),
+        proptest::collection::vec(any::<u8>(), 0..20).prop_map(KeyText::Bytes),
+    ];
+    let columns = proptest::collection::btree_set(any::<String>(), 1..4);
+    (columns, proptest::collection::vec(proptest::collection::vec(value, 3), 0..4)).prop_map(|(columns, bounds)| {
+        let key = |values: Vec<KeyText>| {
+            let parts = columns.iter().zip(values).map(|(column, value)| KeyPart { column: column.clone(), value });
+            OrderKey::new(parts.collect()).expect("at least one part")
+        };
+        bounds.into_iter().map(key).collect()
+    })
+}
+
 fn position() -> impl Strategy<Value = Position> {
     let text = any::<String>;
     prop_oneof![
         Just(Position::None),
-        (db_type(), table(), order_key(), any::<bool>(), lineage()).prop_map(
-            |(db_type, table, key, null_keys_done, lineage)| Position::RdbSnapshot(RdbSnapshot {
+        (db_type(), table(), chunk(), order_key(), any::<bool>(), lineage()).prop_map(
+            |(db_type, table, chunk, key, null_keys_done, lineage)| Position::RdbSnapshot(RdbSnapshot {
                 db_type,
                 table,
+                chunk,
                 key,
                 null_keys_done,
                 lineage
             })
         ),
-        (db_type(), table(), lineage()).prop_map(|(db_type, table, lineage)| Position::RdbSnapshotFinished(
-            RdbSnapshotFinished { db_type, table, lineage }
-        )),
+        (db_type(), table(), chunk(), lineage()).prop_map(|(db_type, table, chunk, lineage)| {
+            Position::RdbSnapshotFinished(RdbSnapshotFinished { db_type, table, chunk, lineage })
+        }),
+        (db_type(), table(), bounds(), lineage()).prop_map(|(db_type, table, bounds, lineage)| {
+            Position::RdbSnapshotSplit(RdbSnapshotSplit { db_type, table, bounds, lineage })
+        }),
         (text(), text(), any::<u64>(), text(), text(), lineage()).prop_map(
             |(server_id, binlog_filename, next_event_position, gtid_set, timestamp, lineage)| {
                 Position::MysqlCdc(MysqlCdc {

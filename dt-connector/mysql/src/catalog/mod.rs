@@ -235,7 +235,7 @@ async fn indexes(conn: &mut Conn, flavor: Flavor, within: &str) -> Result<HashMa
             indexes.push(Index { name, columns: Vec::new(), whole: true, ordered });
         }
         let index = indexes.last_mut().expect("catalog: an index was just pushed");
-        // Rule 25: a prefix or an expression (no column name) is not a key.
+        // A prefix or an expression (no column name) is not a key.
         index.whole &= prefix.is_none() && usable;
         match column {
             Some(column) => index.columns.push(column),

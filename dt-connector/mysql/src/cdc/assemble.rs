@@ -1,8 +1,8 @@
 //! From events to changes: which transaction an event belongs to, when it is committed, and from where the stream can
 //! be resumed. Pure: events and table definitions go in, blocks of changes come out.
 //!
-//! Only the end of a transaction is a checkpoint (rule 2). Rows of an XA transaction count when it is committed, which
-//! may be long after they were written (rule 38): until then they are kept here, and the checkpoint stays in front of
+//! Only the end of a transaction is a checkpoint. Rows of an XA transaction count when it is committed, which
+//! may be long after they were written: until then they are kept here, and the checkpoint stays in front of
 //! them.
 
 use std::collections::HashMap;

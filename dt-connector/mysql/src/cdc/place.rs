@@ -10,7 +10,8 @@ use super::gtid::GtidSet;
 pub struct Place {
     /// The binlog file.
     pub file: String,
-    /// The offset in it. 64 bits, though events carry the lower 32 only (rule 8).
+    /// The offset in it. 64 bits, though events carry the lower 32 only: a file may grow beyond 4 GiB within a
+    /// transaction.
     pub offset: u64,
     /// All transactions that are executed at this place, whether or not they were seen from here; `None` if GTIDs are
     /// not followed.

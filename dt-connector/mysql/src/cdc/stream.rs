@@ -213,7 +213,7 @@ impl MysqlStream {
     }
 
     /// The place in a file, and what is done there if the source keeps GTIDs: so that the set that is stored is the
-    /// whole one from the first checkpoint on (rule 6).
+    /// whole one from the first checkpoint on.
     async fn seek(&self, facts: &ServerFacts, file: &str, goal: Goal) -> Result<Place> {
         let unknown = |offset| Place { file: file.to_owned(), offset, gtids: None };
         if let (Goal::Offset(offset), false) = (goal, facts.gtids_are_kept()) {

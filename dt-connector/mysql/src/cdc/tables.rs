@@ -1,8 +1,8 @@
 //! What the tables in the binlog are: found in the source's catalog, brought together with what the binlog says of
 //! them, and remembered until a statement may have changed them.
 //!
-//! Rows are decoded by the schema of their moment (rule 36). The catalog has the schema of now; if the two do not fit
-//! and the binlog does not describe its columns itself, the task stops and names the table.
+//! Rows are decoded by the schema of their moment. The catalog has the schema of now; if the two do not fit and the
+//! binlog does not describe its columns itself, the task stops and names the table.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -199,7 +199,7 @@ fn type_misfit(source: &Column, target: &Column) -> Option<String> {
     if fits { None } else { differ("another type") }
 }
 
-/// Rule 27: a key that tells 'a' from 'A' on the source must do so on the target, or two rows become one.
+/// A key that tells 'a' from 'A' on the source must do so on the target, or two rows become one.
 fn collation_misfit(source: &Column, target: &Column) -> Option<String> {
     let tells_case = |collation: &str| {
         let collation = collation.to_ascii_lowercase();

@@ -2,11 +2,13 @@
 
 pub mod plan;
 mod read;
+mod split;
 
 pub(crate) use read::chance;
 
 use async_trait::async_trait;
 use dt_common::config::{ExtractType, ExtractorConfig, MysqlCdcOptions};
+use dt_common::position::OrderKey;
 use dt_common::schema::TableSchema;
 use dt_common::{Error, Position, Result};
 use dt_connector::filter::Filter;
@@ -91,6 +93,14 @@ impl Source for MysqlSource {
 
     async fn check_start(&mut self, table: &TableSchema, start: &Start) -> Result<()> {
         plan::TablePlan::new(table, None)?.start_ranges(start).map(drop)
+    }
+
+    async fn split(&mut self, table: &TableSchema, chunk_rows: u64) -> Result<Vec<OrderKey>> {
+        let mut conn = connect::connect(&self.address, self.server.flavor, &Session::Read).await?;
+        let bounds = split::split(&mut conn, self.server.flavor, table, chunk_rows).await?;
+        // All is known; a failure to say good-bye changes nothing.
+        let _ = conn.disconnect().await;
+        Ok(bounds)
     }
 
     async fn stream(&mut self, resume: Option<Position>, options: StreamOptions) -> Result<Box<dyn Extractor>> {

@@ -1,16 +1,16 @@
 //! The statements by which a table is read. Pure.
 //!
-//! A table with a key is read in pages, `where k > … order by k limit n` (rule 18: sound within one server and one
-//! unique key, whatever the collation). Rows that have a null in the key come first, as a range of their own (rule
-//! 24). A table without a key is one stream.
+//! A table with a key is read in pages, `where k > … order by k limit n`, which is sound within one server and one unique
+//! key, whatever the collation. Rows that have a null in the key come first, as a range of their own: nulls are not
+//! unique. A table without a key is one stream.
 
-use dt_common::position::{KeyPart, OrderKey};
+use dt_common::position::{KeyPart, KeyText, OrderKey};
 use dt_common::schema::TableSchema;
 use dt_common::{Error, Result};
-use dt_connector::Start;
+use dt_connector::{Start, TableTask};
 
 use crate::sql;
-use crate::value::Typed;
+use crate::value::{Kind, Typed};
 
 /// How one table is read.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub struct TablePlan<'a> {
     columns: Vec<Typed<'a>>,
     key: Vec<KeyColumn>,
     condition: Option<&'a str>,
+    until: Option<&'a OrderKey>,
     select: String,
 }
 
@@ -85,7 +86,16 @@ impl<'a> TablePlan<'a> {
                 KeyColumn { column, cell }
             })
             .collect();
-        Ok(TablePlan { table, columns, key, condition, select: selected.join(", ") })
+        Ok(TablePlan { table, columns, key, condition, until: None, select: selected.join(", ") })
+    }
+
+    /// Plans a task: a table, or a chunk of one.
+    ///
+    /// # Errors
+    /// As [`TablePlan::new`].
+    pub fn of_task(task: &'a TableTask) -> Result<Self> {
+        let plan = TablePlan::new(&task.table.source, task.condition.as_deref())?;
+        Ok(TablePlan { until: task.until(), ..plan })
     }
 
     /// How many of the selected cells are the row; what follows them serves the key only.
@@ -137,7 +147,7 @@ impl<'a> TablePlan<'a> {
     /// As [`TablePlan::start_ranges`].
     pub fn statement(&self, range: &Range, limit: u64) -> Result<String> {
         let mut conditions: Vec<String> = Vec::new();
-        // Rule 44: the user's own SQL stands in parentheses, on lines of its own, for it may end in a comment.
+        // The user's own SQL stands in parentheses, on lines of its own, for it may end in a comment.
         conditions.extend(self.condition.map(|condition| format!("(\n{condition}\n)")));
         let mut force = String::new();
         let mut tail = String::new();
@@ -149,23 +159,65 @@ impl<'a> TablePlan<'a> {
                 conditions.push(format!("({after} OR {name} IS NULL)"));
             }
             Range::Keyed(from) => {
-                let key = self.table.key.as_ref().expect("plan: a keyed range of a table without a key");
-                force = format!(" FORCE INDEX ({})", sql::name(&key.name));
-                if key.nullable {
-                    conditions.push(self.each_key_column("IS NOT NULL", " AND "));
-                }
+                force = self.force_index();
+                conditions.extend(self.no_nulls());
                 match from {
                     From::First => {}
                     From::After(key) => conditions.push(format!("({})", self.after(key)?)),
                     From::At(key) => conditions.push(self.at(key)?),
                 }
-                let order: Vec<String> =
-                    self.key.iter().map(|key| sql::name(&self.table.columns[key.column].name)).collect();
-                tail = format!(" ORDER BY {} LIMIT {limit}", order.join(", "));
+                if let Some(until) = self.until {
+                    conditions.push(format!("({})", self.until(until)?));
+                }
+                tail = format!("{} LIMIT {limit}", self.order_by());
             }
         }
-        let filter = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+        let filter = where_all(&conditions);
         Ok(format!("SELECT {} FROM {}{force}{filter}{tail}", self.select, sql::table(&self.table.id)))
+    }
+
+    /// The statement that finds the key of the row that comes so many rows after a key, or after the beginning; its
+    /// cells are for [`TablePlan::bound_of`].
+    ///
+    /// # Errors
+    /// The key holds a value that its column cannot hold.
+    pub fn bound_statement(&self, after: Option<&OrderKey>, skip: u64) -> Result<String> {
+        let mut conditions: Vec<String> = self.no_nulls().into_iter().collect();
+        if let Some(key) = after {
+            conditions.push(format!("({})", self.after(key)?));
+        }
+        let cells: Vec<String> = self
+            .key
+            .iter()
+            .map(|key| self.columns[key.column])
+            .flat_map(|typed| [typed.select(), typed.select_key().unwrap_or_else(|| typed.select())])
+            .collect();
+        let (table, force, order) = (sql::table(&self.table.id), self.force_index(), self.order_by());
+        let filter = where_all(&conditions);
+        Ok(format!("SELECT {} FROM {table}{force}{filter}{order} LIMIT 1 OFFSET {skip}", cells.join(", ")))
+    }
+
+    /// The key that [`TablePlan::bound_statement`] has found.
+    ///
+    /// # Errors
+    /// As [`TablePlan::key_of`].
+    pub fn bound_of<'c>(&self, cell: impl Fn(usize) -> Option<&'c [u8]>) -> Result<OrderKey> {
+        self.key(|at, _| (cell(2 * at + 1), cell(2 * at)))
+    }
+
+    /// The statement that finds the least and the greatest value of a key of one whole number; `None` for other keys.
+    pub fn span_statement(&self) -> Option<String> {
+        let [key] = self.key.as_slice() else { return None };
+        let typed = self.columns[key.column];
+        let name = sql::name(&typed.column.name);
+        let table = sql::table(&self.table.id);
+        (typed.kind == Kind::Integer).then(|| format!("SELECT MIN({name}), MAX({name}) FROM {table}"))
+    }
+
+    /// The key of one whole number with this value.
+    pub fn whole_number(&self, value: i128) -> OrderKey {
+        let column = self.columns[self.key[0].column].column;
+        OrderKey::single(&column.name, KeyText::Text(value.to_string()))
     }
 
     /// The key of a row, from its selected cells.
@@ -173,13 +225,19 @@ impl<'a> TablePlan<'a> {
     /// # Errors
     /// A cell of the key is null, or holds bytes that are not text, so that the row could not be found again.
     pub fn key_of<'c>(&self, cell: impl Fn(usize) -> Option<&'c [u8]>) -> Result<OrderKey> {
+        self.key(|_, key| (cell(key.cell), cell(key.column)))
+    }
+
+    fn key<'c>(&self, cells: impl Fn(usize, &KeyColumn) -> (Option<&'c [u8]>, Option<&'c [u8]>)) -> Result<OrderKey> {
         let parts = self
             .key
             .iter()
-            .map(|key| {
+            .enumerate()
+            .map(|(at, key)| {
                 let typed = self.columns[key.column];
                 let column = &self.table.columns[key.column].name;
-                let value = typed.key(cell(key.cell), cell(key.column)).ok_or_else(|| {
+                let (key_cell, value_cell) = cells(at, key);
+                let value = typed.key(key_cell, value_cell).ok_or_else(|| {
                     Error::user(format!(
                         "a row's key in column `{column}` cannot be used to find the row again: it is not valid in its character set"
                     ))
@@ -206,6 +264,21 @@ impl<'a> TablePlan<'a> {
         Ok(Range::Keyed(From::After(key.clone())))
     }
 
+    fn force_index(&self) -> String {
+        let key = self.table.key.as_ref().expect("plan: a keyed range of a table without a key");
+        format!(" FORCE INDEX ({})", sql::name(&key.name))
+    }
+
+    fn order_by(&self) -> String {
+        let order: Vec<String> = self.key.iter().map(|key| sql::name(&self.table.columns[key.column].name)).collect();
+        format!(" ORDER BY {}", order.join(", "))
+    }
+
+    fn no_nulls(&self) -> Option<String> {
+        let nullable = self.table.key.as_ref().is_some_and(|key| key.nullable);
+        nullable.then(|| self.each_key_column("IS NOT NULL", " AND "))
+    }
+
     fn each_key_column(&self, test: &str, join: &str) -> String {
         let tests: Vec<String> = self
             .key
@@ -217,8 +290,17 @@ impl<'a> TablePlan<'a> {
         tests.join(join)
     }
 
-    /// Rule 23: `a > 1 OR (a = 1 AND b > 2)`, for MySQL does not use an index for `(a, b) > (1, 2)`.
+    /// `a > 1 OR (a = 1 AND b > 2)`, for MySQL does not use an index for `(a, b) > (1, 2)`.
     fn after(&self, key: &OrderKey) -> Result<String> {
+        self.beyond(key, ">", ">")
+    }
+
+    /// `a < 1 OR (a = 1 AND b <= 2)`.
+    fn until(&self, key: &OrderKey) -> Result<String> {
+        self.beyond(key, "<", "<=")
+    }
+
+    fn beyond(&self, key: &OrderKey, sign: &str, last_sign: &str) -> Result<String> {
         if key.parts().len() != self.key.len() {
             return Err(self.does_not_fit("has another number of columns than the table's key"));
         }
@@ -228,7 +310,8 @@ impl<'a> TablePlan<'a> {
             .map(|last| {
                 let equal = literals[..last].iter().map(|(name, literal)| format!("{name} = {literal}"));
                 let (name, literal) = &literals[last];
-                let terms: Vec<String> = equal.chain([format!("{name} > {literal}")]).collect();
+                let sign = if last + 1 == literals.len() { last_sign } else { sign };
+                let terms: Vec<String> = equal.chain([format!("{name} {sign} {literal}")]).collect();
                 if terms.len() == 1 { terms.concat() } else { format!("({})", terms.join(" AND ")) }
             })
             .collect();
@@ -267,6 +350,10 @@ impl<'a> TablePlan<'a> {
             .with("table", &self.table.id)
             .hint("if the table was changed since, take its line out of position.log (or resume.config): it is then copied from its beginning")
     }
+}
+
+fn where_all(conditions: &[String]) -> String {
+    if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
 }
 
 #[cfg(test)]
@@ -412,5 +499,38 @@ mod tests {
             let error = plan.start_ranges(&Start::After { key: bad, null_keys_done: false }).expect_err("refused");
             assert_eq!(error.class(), dt_common::ErrorClass::User);
         }
+    }
+
+    #[test]
+    fn a_chunk_ends_with_its_last_key() {
+        let table = table(&[("a", "int", true), ("e", "enum('z','m')", false)], Some(("u", &[0, 1], true)));
+        let until = key(&[("a", "9"), ("e", "2")]);
+        let plan = TablePlan { until: Some(&until), ..TablePlan::new(&table, None).expect("a plan") };
+        assert_eq!(
+            plan.statement(&Range::Keyed(From::After(key(&[("a", "1"), ("e", "1")]))), 100).expect("a statement"),
+            "SELECT `a`, `e`, CAST(`e` AS UNSIGNED) FROM `d`.`t` FORCE INDEX (`u`) WHERE `a` IS NOT NULL \
+             AND (`a` > 1 OR (`a` = 1 AND CAST(`e` AS UNSIGNED) > 1)) \
+             AND (`a` < 9 OR (`a` = 9 AND CAST(`e` AS UNSIGNED) <= 2)) ORDER BY `a`, `e` LIMIT 100"
+        );
+        // Rows with a null in the key are the first chunk's, whole.
+        assert_eq!(
+            plan.statement(&Range::NullKeys, 100).expect("a statement"),
+            "SELECT `a`, `e`, CAST(`e` AS UNSIGNED) FROM `d`.`t` WHERE (`a` IS NULL)"
+        );
+    }
+
+    #[test]
+    fn a_bound_is_looked_for_in_the_index() {
+        let table = table(&[("v", "text", false), ("e", "enum('z','m')", false)], Some(("u", &[1], false)));
+        let plan = TablePlan::new(&table, None).expect("a plan");
+        assert_eq!(
+            plan.bound_statement(None, 99).expect("a statement"),
+            "SELECT `e`, CAST(`e` AS UNSIGNED) FROM `d`.`t` FORCE INDEX (`u`) ORDER BY `e` LIMIT 1 OFFSET 99"
+        );
+        let after = plan.bound_statement(Some(&key(&[("e", "1")])), 99).expect("a statement");
+        assert!(after.contains(" WHERE (CAST(`e` AS UNSIGNED) > 1) ORDER BY"), "{after}");
+        let cells: [&[u8]; 2] = [b"m", b"2"];
+        assert_eq!(plan.bound_of(|at| Some(cells[at])).expect("a key"), key(&[("e", "2")]));
+        assert_eq!(plan.span_statement(), None);
     }
 }

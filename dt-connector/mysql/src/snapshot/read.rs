@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dt_common::position::{OrderKey, Position, RdbSnapshot, RdbSnapshotFinished};
+use dt_common::position::{OrderKey, Position};
 use dt_common::{DbType, Error, Result};
 use dt_connector::retry::Backoff;
 use dt_connector::{Acknowledger, Block, BlockContents, Event, Extractor, Outlet, ReadOptions, TableTask};
@@ -123,25 +123,16 @@ impl Reader {
     }
 
     async fn table(&mut self, task: &TableTask) -> Reading<()> {
-        let table = &task.table.source;
-        let plan = TablePlan::new(table, task.condition.as_deref())?;
+        let plan = TablePlan::of_task(task)?;
         let ranges = plan.start_ranges(&task.start)?;
         self.outlet.signal(Event::LaneStarted { lane: task.lane, table: task.table.clone() })?;
-        tracing::info!(
-            "start extracting data from {} {}",
-            table.id,
-            if plan.is_keyed() { "by slices" } else { "in one stream" }
-        );
+        tracing::info!("{}", task.start_line());
         let mut count = 0;
         for range in ranges {
             count += self.range(task, &plan, range).await?;
         }
-        tracing::info!("end extracting data from {}, all count: {count}", table.id);
-        let finished = Position::RdbSnapshotFinished(RdbSnapshotFinished {
-            db_type: DbType::Mysql,
-            table: table.id.clone(),
-            lineage: self.options.lineage.clone(),
-        });
+        tracing::info!("{}", task.end_line(count));
+        let finished = task.finished(DbType::Mysql, &self.options.lineage);
         self.outlet.signal(Event::LaneEnded { lane: task.lane, finished })?;
         Ok(())
     }
@@ -230,7 +221,8 @@ impl Reader {
         sent: &mut Sent,
     ) -> Reading<()> {
         let rows = block.rows;
-        self.outlet.rows(block.take(task, position(task, key.clone(), &self.options))).await?;
+        let progress = key.clone().map(|key| task.progress(DbType::Mysql, key, &self.options.lineage));
+        self.outlet.rows(block.take(task, progress)).await?;
         sent.note(rows, key);
         Ok(())
     }
@@ -275,20 +267,6 @@ fn keyed(plan: &TablePlan<'_>, range: &Range, row: &Row) -> Result<Option<OrderK
         Range::Keyed(_) => plan.key_of(|at| cell(row, at)).map(Some),
         Range::Whole | Range::NullKeys | Range::AfterFirstColumn(_) => Ok(None),
     }
-}
-
-fn position(task: &TableTask, key: Option<OrderKey>, options: &ReadOptions) -> Option<Position> {
-    let nullable = task.table.source.key.as_ref().is_some_and(|key| key.nullable);
-    key.map(|key| {
-        Position::RdbSnapshot(RdbSnapshot {
-            db_type: DbType::Mysql,
-            table: task.table.source.id.clone(),
-            key,
-            // Rows with null keys are read, and therefore applied and recorded, before all others.
-            null_keys_done: nullable,
-            lineage: options.lineage.clone(),
-        })
-    })
 }
 
 /// The rows of a block as they are gathered.
@@ -353,7 +331,7 @@ impl Gathered {
 }
 
 /// A cell's bytes; the text protocol knows no other values.
-fn cell(row: &Row, at: usize) -> Option<&[u8]> {
+pub(super) fn cell(row: &Row, at: usize) -> Option<&[u8]> {
     match row.as_ref(at) {
         Some(Value::Bytes(bytes)) => Some(bytes),
         Some(Value::NULL) | None => None,

@@ -38,6 +38,7 @@ impl Acknowledger for SlotAcknowledger {
             Position::None
             | Position::RdbSnapshot(_)
             | Position::RdbSnapshotFinished(_)
+            | Position::RdbSnapshotSplit(_)
             | Position::MysqlCdc(_)
             | Position::MongoCdc(_)
             | Position::Redis(_) => None,

@@ -6,11 +6,13 @@
 //! | [`gathered`] | the rows of a block (pure) |
 //! | [`keeper`] | the snapshot that all readers share |
 //! | `read` | the rows, and lost connections made again |
+//! | `split` | where a table is cut into chunks |
 
 pub mod gathered;
 pub mod keeper;
 pub mod plan;
 mod read;
+mod split;
 
 pub(crate) use read::chance;
 
@@ -19,6 +21,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dt_common::config::{ExtractType, ExtractorConfig, PgCdcOptions};
+use dt_common::position::OrderKey;
 use dt_common::schema::TableSchema;
 use dt_common::{Error, Position, Result, TableId};
 use dt_connector::filter::Filter;
@@ -112,6 +115,12 @@ impl Source for PgSource {
             }
         }
         Ok(())
+    }
+
+    async fn split(&mut self, table: &TableSchema, chunk_rows: u64) -> Result<Vec<OrderKey>> {
+        let definition = self.definition(&table.id)?;
+        let conn = connect::connect(&self.address, &self.server, &Session::Read).await?;
+        split::split(&conn, definition, chunk_rows).await
     }
 
     async fn stream(&mut self, resume: Option<Position>, options: StreamOptions) -> Result<Box<dyn Extractor>> {

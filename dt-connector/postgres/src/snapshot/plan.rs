@@ -8,9 +8,9 @@
 
 use dt_common::position::{KeyPart, OrderKey};
 use dt_common::{Error, Result};
-use dt_connector::{RowFormat, Start};
+use dt_connector::{RowFormat, Start, TableTask};
 
-use crate::catalog::Definition;
+use crate::catalog::{Definition, Operators};
 use crate::rows::{BinaryFields, text_fields, unescaped};
 use crate::sql;
 use crate::value::{self, Direct};
@@ -21,6 +21,7 @@ pub struct TablePlan<'a> {
     table: &'a Definition,
     condition: Option<&'a str>,
     format: RowFormat,
+    until: Option<&'a OrderKey>,
     key: Vec<KeyCell>,
     select: String,
     extras: usize,
@@ -131,7 +132,16 @@ impl<'a> TablePlan<'a> {
             };
             key.push(KeyCell { column, source });
         }
-        Ok(TablePlan { table, condition, format, key, select: selected.join(", "), extras })
+        Ok(TablePlan { table, condition, format, until: None, key, select: selected.join(", "), extras })
+    }
+
+    /// Plans a task: a table, or a chunk of one.
+    ///
+    /// # Errors
+    /// As [`TablePlan::new`].
+    pub fn of_task(table: &'a Definition, task: &'a TableTask) -> Result<Self> {
+        let plan = TablePlan::new(table, task.condition.as_deref(), task.format)?;
+        Ok(TablePlan { until: task.until(), ..plan })
     }
 
     /// How many fields a row has.
@@ -204,6 +214,9 @@ impl<'a> TablePlan<'a> {
                     From::After(key) => conditions.push(self.after(key)?),
                     From::At(key) => conditions.push(self.at(key)?),
                 }
+                if let Some(until) = self.until {
+                    conditions.push(self.up_to(until)?);
+                }
                 let columns: Vec<String> = self.key.iter().map(|cell| self.name_of(cell.column)).collect();
                 order = format!(" ORDER BY {}", columns.join(", "));
             }
@@ -229,6 +242,39 @@ impl<'a> TablePlan<'a> {
         }
         let filter = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
         Ok(format!("SELECT {} FROM {}{filter}{order}", self.select, self.table.from_clause()))
+    }
+
+    /// The query that finds where the table can be cut into so many chunks: keys of a sample of its pages, one from the
+    /// end of each chunk but the last. Its cells are for [`TablePlan::bound_of`]. `percent`: of the pages.
+    pub fn bounds_query(&self, chunks: u64, percent: f64) -> String {
+        let names: Vec<String> = self.key.iter().map(|cell| self.name_of(cell.column)).collect();
+        let aliases: Vec<String> = (0..names.len()).map(|at| format!("k{at}")).collect();
+        // The type's own output, and not a cast to text, which may say less.
+        let keys: Vec<String> = names
+            .iter()
+            .zip(&aliases)
+            .map(|(name, alias)| format!("pg_catalog.format('%s', {name}) AS {alias}"))
+            .collect();
+        let nulls: Vec<String> = self.nullable_columns().map(|name| format!("{name} IS NOT NULL")).collect();
+        let filter = if nulls.is_empty() { String::new() } else { format!(" WHERE {}", nulls.join(" AND ")) };
+        format!(
+            "SELECT {} FROM (SELECT {}, row_number() OVER (ORDER BY {}) AS n, count(*) OVER () AS c \
+             FROM {} TABLESAMPLE SYSTEM ({percent}){filter}) AS sample \
+             WHERE n < c AND n * {chunks} / c > (n - 1) * {chunks} / c ORDER BY n",
+            aliases.join(", "),
+            keys.join(", "),
+            names.join(", "),
+            self.table.from_clause(),
+        )
+    }
+
+    /// A key that [`TablePlan::bounds_query`] has found, from its cells in order.
+    pub fn bound_of<'c>(&self, cells: impl Iterator<Item = &'c [u8]>) -> Option<OrderKey> {
+        let parts = self.key.iter().zip(cells).map(|(cell, text)| {
+            let column = self.table.copied_column(cell.column);
+            KeyPart { column: column.column.name.clone(), value: value::key_of_text(&column.type_name, text) }
+        });
+        OrderKey::new(parts.collect())
     }
 
     /// The key of a row; `extras` are the fields that the server has added behind it.
@@ -270,21 +316,12 @@ impl<'a> TablePlan<'a> {
         self.key.iter().filter(|cell| columns[cell.column].nullable).map(|cell| self.name_of(cell.column))
     }
 
+    /// The rows after this key.
     fn after(&self, key: &OrderKey) -> Result<String> {
-        let parts = key.parts();
-        if parts.len() != self.key.len() {
-            return Err(self.does_not_fit("has another number of columns than the table's key"));
-        }
-        let literals = self.key.iter().zip(parts).map(|(cell, part)| self.literal(cell.column, part));
-        let literals = literals.collect::<Result<Vec<String>>>()?;
-        let names: Vec<String> = self.key.iter().map(|cell| self.name_of(cell.column)).collect();
+        let (names, literals) = self.sides(key)?;
         let operators = &self.table.key_operators;
-        if operators.iter().all(|operators| operators.are_plain()) {
-            // The server walks the index from there (PostgreSQL documentation, 9.25.5 Row Constructor Comparison).
-            return Ok(match names.as_slice() {
-                [name] => format!("{name} > {}", literals[0]),
-                _ => format!("({}) > ({})", names.join(", "), literals.join(", ")),
-            });
+        if operators.iter().all(Operators::are_plain) {
+            return Ok(rows_compare(&names, ">", &literals));
         }
         // Operators of an extension are named one by one: the bare sign would be that of another type.
         let alternatives: Vec<String> = (0..names.len())
@@ -300,6 +337,29 @@ impl<'a> TablePlan<'a> {
             [greater] => greater.clone(),
             _ => format!("{from} AND ({})", alternatives.join(" OR ")),
         })
+    }
+
+    /// The rows that are not after this key.
+    fn up_to(&self, key: &OrderKey) -> Result<String> {
+        let (names, literals) = self.sides(key)?;
+        let operators = &self.table.key_operators;
+        if operators.iter().all(Operators::are_plain) {
+            return Ok(rows_compare(&names, "<=", &literals));
+        }
+        // The index knows where the first one ends: the server turns it into the operator's negation.
+        let first = compare(&names[0], &operators[0].greater, &literals[0]);
+        Ok(format!("NOT ({first}) AND NOT ({})", self.after(key)?))
+    }
+
+    /// The key's columns, and the literals that they are compared with.
+    fn sides(&self, key: &OrderKey) -> Result<(Vec<String>, Vec<String>)> {
+        let parts = key.parts();
+        if parts.len() != self.key.len() {
+            return Err(self.does_not_fit("has another number of columns than the table's key"));
+        }
+        let names = self.key.iter().map(|cell| self.name_of(cell.column)).collect();
+        let literals = self.key.iter().zip(parts).map(|(cell, part)| self.literal(cell.column, part));
+        Ok((names, literals.collect::<Result<Vec<String>>>()?))
     }
 
     fn at(&self, key: &OrderKey) -> Result<String> {
@@ -331,6 +391,14 @@ impl<'a> TablePlan<'a> {
         Error::user(format!("the stored position {why}"))
             .with("table", &self.table.schema.id)
             .hint("to copy the table again from the beginning, take its lines out of position.log and resume.config; to start over, set [resumer] resume_type=dummy")
+    }
+}
+
+/// The server walks the index from there, or to there (PostgreSQL documentation, 9.25.5 Row Constructor Comparison).
+fn rows_compare(names: &[String], sign: &str, literals: &[String]) -> String {
+    match (names, literals) {
+        ([name], [literal]) => format!("{name} {sign} {literal}"),
+        _ => format!("({}) {sign} ({})", names.join(", "), literals.join(", ")),
     }
 }
 

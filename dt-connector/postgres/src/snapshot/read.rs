@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use dt_common::position::{OrderKey, Position, RdbSnapshot, RdbSnapshotFinished};
+use dt_common::position::OrderKey;
 use dt_common::{DbType, Error, ErrorClass, Result};
 use dt_connector::retry::Backoff;
 use dt_connector::{Acknowledger, Block, BlockContents, Event, Extractor, Outlet, ReadOptions, TableTask};
@@ -161,26 +161,18 @@ impl Reader {
     }
 
     async fn table(&mut self, task: &TableTask, table: &Definition) -> Reading<()> {
-        let id = &table.schema.id;
-        let plan = TablePlan::new(table, task.condition.as_deref(), task.format)?;
+        let plan = TablePlan::of_task(table, task)?;
         let ranges = plan.start_ranges(&task.start)?;
         self.outlet.signal(Event::LaneStarted { lane: task.lane, table: task.table.clone() })?;
-        tracing::info!(
-            "start extracting data from {id} {}",
-            if plan.is_keyed() { "by slices" } else { "in one stream" }
-        );
+        tracing::info!("{}", task.start_line());
         let mut count = 0;
         let of = OfTable { task, table, plan };
         for range in ranges {
             let pieces = pieces(&self.server, table, range);
             count += self.range(&of, &pieces).await?;
         }
-        tracing::info!("end extracting data from {id}, all count: {count}");
-        let finished = Position::RdbSnapshotFinished(RdbSnapshotFinished {
-            db_type: DbType::Pg,
-            table: id.clone(),
-            lineage: self.options.lineage.clone(),
-        });
+        tracing::info!("{}", task.end_line(count));
+        let finished = task.finished(DbType::Pg, &self.options.lineage);
         self.outlet.signal(Event::LaneEnded { lane: task.lane, finished })?;
         Ok(())
     }
@@ -349,7 +341,7 @@ impl Reader {
             format: of.task.format,
             data,
             rows,
-            progress: self.position(of.table, key.clone()),
+            progress: key.clone().map(|key| of.task.progress(DbType::Pg, key, &self.options.lineage)),
             checkpoint: None,
         };
         self.outlet.rows(sending).await?;
@@ -357,20 +349,6 @@ impl Reader {
         progress.piece_rows += rows;
         progress.last_key = key.or(progress.last_key.take());
         Ok(())
-    }
-
-    fn position(&self, table: &Definition, key: Option<OrderKey>) -> Option<Position> {
-        let nullable = table.schema.key.as_ref().is_some_and(|key| key.nullable);
-        key.map(|key| {
-            Position::RdbSnapshot(RdbSnapshot {
-                db_type: DbType::Pg,
-                table: table.schema.id.clone(),
-                key,
-                // Rows with null keys are read, and therefore applied and recorded, before all others.
-                null_keys_done: nullable,
-                lineage: self.options.lineage.clone(),
-            })
-        })
     }
 
     /// Waits before the next try, or gives up.

@@ -19,10 +19,18 @@ use crate::{run_shell, say};
 
 #[derive(Clone, Copy)]
 enum Tool {
-    Mydumper { binlog: bool },
-    DtMain { parallel: u32 },
+    Mydumper {
+        binlog: bool,
+    },
+    DtMain {
+        parallel: u32,
+    },
+    /// Two chunks of tables at a time.
+    DtChunks,
     MariadbDump,
-    LoadData { connections: u64 },
+    LoadData {
+        connections: u64,
+    },
 }
 
 impl Tool {
@@ -33,6 +41,7 @@ impl Tool {
             Tool::Mydumper { binlog: true } => "the same, myloader with binlog",
             Tool::DtMain { parallel: 1 } => "dt-main, parallel_size 1",
             Tool::DtMain { .. } => "dt-main, parallel_size 2",
+            Tool::DtChunks => "dt-main, 2 chunks at a time",
             Tool::MariadbDump => "mariadb-dump | mariadb",
             Tool::LoadData { connections: 1 } => "limit: LOAD DATA, 1 connection",
             Tool::LoadData { .. } => "limit: LOAD DATA, 2 connections",
@@ -50,6 +59,7 @@ struct Data<'a> {
 
 pub(crate) fn bench(plan: &Plan) -> Result<()> {
     let mut tools = vec![Tool::Mydumper { binlog: false }, Tool::DtMain { parallel: 1 }, Tool::DtMain { parallel: 2 }];
+    tools.push(Tool::DtChunks);
     if plan.all || !plan.only.is_empty() {
         tools.extend([
             Tool::Mydumper { binlog: true },
@@ -140,19 +150,19 @@ impl Data<'_> {
         let folder = TempDir::with_prefix("dt-bench-")?;
         match tool {
             Tool::Mydumper { binlog } => self.mydumper(folder.path(), binlog),
-            Tool::DtMain { parallel } => self.dt_main(parallel),
+            Tool::DtMain { parallel } => dt_main(&self.task(parallel)?),
+            Tool::DtChunks => dt_main(&self.task(2)?.set("extractor", "parallel_type", "chunk")),
             Tool::MariadbDump => self.mariadb_dump(),
             Tool::LoadData { connections } => self.load_data(folder.path(), connections),
         }
     }
 
-    fn dt_main(&self, parallel: u32) -> Result<Usage> {
+    fn task(&self, parallel: u32) -> Result<Task> {
         let parallel = parallel.to_string();
-        let task = Task::of_pair(self.pair, &[self.database])?
+        Ok(Task::of_pair(self.pair, &[self.database])?
             .set("extractor", "parallel_size", &parallel)
             .set("parallelizer", "parallel_size", &parallel)
-            .set("pipeline", "checkpoint_interval_secs", "10");
-        dt_main(&task)
+            .set("pipeline", "checkpoint_interval_secs", "10"))
     }
 
     fn mydumper(&self, folder: &Path, binlog: bool) -> Result<Usage> {

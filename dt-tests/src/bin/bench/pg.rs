@@ -24,6 +24,8 @@ enum Tool {
     DtMain {
         parallel: u32,
     },
+    /// Two chunks of tables at a time.
+    DtChunks,
     PgDump,
     Pgcopydb,
     /// Files in COPY's binary format, so many at a time: what the target can take at most.
@@ -37,6 +39,7 @@ impl Tool {
             Tool::Pipes(_) => "the same, two at a time",
             Tool::DtMain { parallel: 1 } => "dt-main, parallel_size 1",
             Tool::DtMain { .. } => "dt-main, parallel_size 2",
+            Tool::DtChunks => "dt-main, 2 chunks at a time",
             Tool::PgDump => "pg_dump -j2, then pg_restore -j2",
             Tool::Pgcopydb => "pgcopydb, 2 jobs",
             Tool::CopyIn(1) => "limit: COPY in, 1 connection",
@@ -48,7 +51,7 @@ impl Tool {
     fn fits(self, tables: u64) -> bool {
         match self {
             Tool::Pipes(at_a_time) | Tool::CopyIn(at_a_time) => at_a_time <= tables,
-            Tool::DtMain { .. } | Tool::PgDump | Tool::Pgcopydb => true,
+            Tool::DtMain { .. } | Tool::DtChunks | Tool::PgDump | Tool::Pgcopydb => true,
         }
     }
 }
@@ -69,6 +72,7 @@ pub(crate) fn bench(plan: &Plan) -> Result<()> {
         let data = Data { pair: &pair, database, tables, rows: plan.rows / tables * tables };
         // The first is what the others are compared with.
         let mut tools = vec![Tool::Pipes(tables.min(2)), Tool::DtMain { parallel: 1 }, Tool::DtMain { parallel: 2 }];
+        tools.push(Tool::DtChunks);
         tools.extend((tables > 1).then_some(Tool::Pipes(1)));
         tools.extend([Tool::PgDump, Tool::Pgcopydb]);
         if plan.all || !plan.only.is_empty() {
@@ -156,14 +160,8 @@ impl Data<'_> {
                 };
                 run_shell(&spread(self.names().map(|table| pipe(&table)), at_a_time))
             }
-            Tool::DtMain { parallel } => {
-                let parallel = parallel.to_string();
-                let task = Task::of_postgres_pair(self.pair, self.database)?
-                    .set("extractor", "parallel_size", &parallel)
-                    .set("parallelizer", "parallel_size", &parallel)
-                    .set("pipeline", "checkpoint_interval_secs", "10");
-                dt_main(&task)
-            }
+            Tool::DtMain { parallel } => dt_main(&self.task(parallel)?),
+            Tool::DtChunks => dt_main(&self.task(2)?.set("extractor", "parallel_type", "chunk")),
             Tool::PgDump => self.pg_dump(&folder.path().join("dump")),
             Tool::Pgcopydb => {
                 let uri =
@@ -178,6 +176,14 @@ impl Data<'_> {
             }
             Tool::CopyIn(connections) => self.copy_in(folder.path(), connections),
         }
+    }
+
+    fn task(&self, parallel: u32) -> Result<Task> {
+        let parallel = parallel.to_string();
+        Ok(Task::of_postgres_pair(self.pair, self.database)?
+            .set("extractor", "parallel_size", &parallel)
+            .set("parallelizer", "parallel_size", &parallel)
+            .set("pipeline", "checkpoint_interval_secs", "10"))
     }
 
     fn psql(&self, server: &Server) -> String {

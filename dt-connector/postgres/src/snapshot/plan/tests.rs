@@ -148,3 +148,47 @@ fn pieces_cover_every_page_and_the_last_has_no_end() {
     let range = Range::Unordered { rows: Rows::All, piece: Some(two[0]) };
     assert!(plan.query(&range).expect("a query").ends_with("WHERE ctid >= '(0,0)'::tid AND ctid < '(8192,0)'::tid"));
 }
+
+#[test]
+fn a_chunk_ends_with_its_last_key() {
+    let table = table(vec![int("a"), int("b")], &[0, 1], "pg_catalog");
+    let until = key(&[("a", "9"), ("b", "8")]);
+    let plan = TablePlan::new(&table, None, RowFormat::PgBinary).expect("a plan");
+    let plan = TablePlan { until: Some(&until), ..plan };
+    assert_eq!(
+        plan.query(&Range::Keyed(From::After(key(&[("a", "1"), ("b", "2")])))).expect("a query"),
+        r#"SELECT "a", "b" FROM ONLY "s"."t" WHERE ("a", "b") > ('1'::int4, '2'::int4) AND ("a", "b") <= ('9'::int4, '8'::int4) ORDER BY "a", "b""#
+    );
+}
+
+#[test]
+fn a_chunk_of_an_extension_s_key_ends_where_its_operators_say() {
+    let citext = column("a", "citext", Some("citext.citext"), false);
+    let table = table(vec![citext], &[0], "public");
+    let until = key(&[("a", "x")]);
+    let plan = TablePlan::new(&table, None, RowFormat::PgBinary).expect("a plan");
+    let plan = TablePlan { until: Some(&until), ..plan };
+    let text = plan.query(&Range::Keyed(From::First)).expect("a query");
+    assert!(
+        text.contains(
+            r#"WHERE NOT ("a" OPERATOR(public.>) 'x'::citext) AND NOT ("a" OPERATOR(public.>) 'x'::citext) ORDER"#
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_table_is_cut_at_the_keys_of_a_sample() {
+    let maybe = column("b", "int4", Some("pg_catalog.int4"), true);
+    let table = table(vec![int("a"), maybe], &[0, 1], "pg_catalog");
+    let plan = TablePlan::new(&table, None, RowFormat::PgText).expect("a plan");
+    assert_eq!(
+        plan.bounds_query(4, 0.5),
+        "SELECT k0, k1 FROM (SELECT pg_catalog.format('%s', \"a\") AS k0, pg_catalog.format('%s', \"b\") AS k1, \
+         row_number() OVER (ORDER BY \"a\", \"b\") AS n, count(*) OVER () AS c \
+         FROM ONLY \"s\".\"t\" TABLESAMPLE SYSTEM (0.5) WHERE \"b\" IS NOT NULL) AS sample \
+         WHERE n < c AND n * 4 / c > (n - 1) * 4 / c ORDER BY n"
+    );
+    let bound = plan.bound_of([b"1".as_slice(), b"2"].into_iter()).expect("a key");
+    assert_eq!(bound, key(&[("a", "1"), ("b", "2")]));
+}
