@@ -35,7 +35,10 @@ pub fn resume_point(loaded: &Loaded, db_type: DbType) -> Result<Option<&Stored>>
         Some(origin) => error.with("at", origin),
         None => error,
     };
-    Err(error.hint("give each task a [runtime] log_dir of its own, or set [resumer] resume_type=dummy to start over"))
+    Err(error.hint(
+        "give each task a [runtime] log_dir of its own, and where its positions are in a database a [global] task_id; or \
+         set [resumer] resume_type=dummy to start over",
+    ))
 }
 
 /// `resume from: {json}`, as the documents have it.

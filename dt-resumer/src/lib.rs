@@ -60,11 +60,15 @@
 //! # }
 //! ```
 //!
-//! - [`PositionStore`] is what a store promises; [`LogStore`] keeps positions in files, [`MemoryStore`] in memory.
+//! - [`PositionStore`] is what a store promises; [`LogStore`] keeps positions in files, [`MemoryStore`] in memory, and
+//!   `sql::SqlStore` in a table of MySQL, MariaDB or PostgreSQL (features `mysql` and `postgres`). [`Mirrored`] writes what
+//!   another store has saved into files as well.
 //! - [`Loaded`] is what a store holds; [`Plan`] makes a [`Decision`] of it for each table of a snapshot, and [`cdc`]
 //!   finds the place at which a stream of changes goes on.
 //!
-//! The crate knows no database, no connector and no pipeline. It never compares two positions by what they hold:
+//! The crate knows no connector and no pipeline, and without those features no database. A program that uses it alone
+//! against a real database is in `examples/copy_with_positions.rs`; the feature `testkit` has the suite that every store
+//! passes. It never compares two positions by what they hold:
 //! the newest that was recorded counts.
 
 pub mod cdc;
@@ -73,12 +77,18 @@ pub mod decision;
 pub mod loaded;
 pub mod log;
 pub mod memory;
+pub mod mirrored;
 pub mod plan;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub mod sql;
 pub mod store;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 pub use decision::{ChunkDecision, Decision};
 pub use loaded::Loaded;
 pub use log::{LogOptions, LogStore};
 pub use memory::MemoryStore;
+pub use mirrored::Mirrored;
 pub use plan::Plan;
 pub use store::{PositionStore, SaveFailed};

@@ -24,24 +24,37 @@ pub struct Stored {
     pub entry: Entry,
     /// When it was written; absent where a person wrote it, or the store keeps no times.
     pub stamp: Option<Stamp>,
-    /// Where it was read; absent if the store has no files.
+    /// Where it was read; absent if the store keeps no such place.
     pub origin: Option<Origin>,
     // What the entry's split is known by; worked out once.
     split: Option<SplitId>,
 }
 
-/// A line of a file.
+/// Where a position was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The file.
-    pub file: Arc<Path>,
-    /// The line, counted from 1.
-    pub line: u64,
+pub enum Origin {
+    /// A line of a file.
+    Line {
+        /// The file.
+        file: Arc<Path>,
+        /// The line, counted from 1.
+        line: u64,
+    },
+    /// A row of a position table.
+    Row {
+        /// The table's full name.
+        table: Arc<str>,
+        /// The row's `id`.
+        id: u64,
+    },
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, line {}", self.file.display(), self.line)
+        match self {
+            Origin::Line { file, line } => write!(f, "{}, line {line}", file.display()),
+            Origin::Row { table, id } => write!(f, "{table}, id {id}"),
+        }
     }
 }
 
@@ -149,7 +162,7 @@ impl Stored {
     }
 
     pub(crate) fn of_line(line: Line, file: &Arc<Path>, number: u64) -> Stored {
-        let origin = Origin { file: Arc::clone(file), line: number };
+        let origin = Origin::Line { file: Arc::clone(file), line: number };
         Stored::new(Entry { rung: line.rung, position: line.position }, line.stamp, Some(origin))
     }
 

@@ -33,6 +33,11 @@ impl MemoryStore {
         self.kept().entries.clone()
     }
 
+    /// Forgets every position.
+    pub fn forget(&self) {
+        self.kept().entries.clear();
+    }
+
     /// Lets the next `count` saves fail with an error that may be retried.
     pub fn fail_next_saves(&self, count: u32) {
         self.kept().failures_left = count;

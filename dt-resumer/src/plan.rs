@@ -163,8 +163,8 @@ fn restart(table: &TableSchema, why: &str) -> Decision {
 
 fn of_another_task(error: Error, stored: &Stored) -> Error {
     at_origin(error, stored).hint(
-        "give each task a [runtime] log_dir of its own; to start this task over in this one, set [resumer] \
-         resume_type=dummy, which sets the old files aside",
+        "give each task a [runtime] log_dir of its own, and where its positions are in a database a [global] task_id; to \
+         start this task over in this log_dir, set [resumer] resume_type=dummy, which sets the old files aside",
     )
 }
 

@@ -17,7 +17,7 @@ use super::file::{LogFile, Names};
 use super::merge::{Home, merge};
 use super::scan::{Scan, Unreadable, says_anything, scan_config, scan_log};
 use super::{FINISHED_LOG, LogOptions, POSITION_LOG, SET_ASIDE};
-use crate::loaded::{Loaded, Slot, Slots, Stored};
+use crate::loaded::{Loaded, Origin, Slot, Slots, Stored};
 
 /// The positions of one task in its log_dir.
 pub(crate) struct Journal {
@@ -346,7 +346,7 @@ impl Own {
             Home::Position => self.position.path(),
             Home::Finished => self.finished.path(),
         };
-        stored.origin.as_ref().is_some_and(|origin| origin.file == *home)
+        matches!(&stored.origin, Some(Origin::Line { file, .. }) if file == home)
     }
 }
 

@@ -1,6 +1,7 @@
 //! One task at a time in a log_dir (invariant 10). The lock is the kernel's, so a killed process never leaves it.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use dt_common::{Error, Result};
@@ -30,4 +31,12 @@ impl DirLock {
             Err(TryLockError::Error(error)) => Err(cannot(error)),
         }
     }
+}
+
+/// What only the holder of the lock can present: which boot of which kernel, and which file. The file is open as long as
+/// its holder lives, so no other one can have its device and number.
+pub(crate) fn proof(dir: &Path) -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let lock = std::fs::metadata(dir.join(".lock")).ok()?;
+    Some(format!("{}-{:x}-{:x}", boot.trim(), lock.dev(), lock.ino()))
 }

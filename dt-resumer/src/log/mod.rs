@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use dt_common::ladder::{Recordable, Saved};
+use dt_common::ladder::{Entry, Recordable, Saved};
 use dt_common::{Error, Result};
 
 use self::disk::RealDisk;
@@ -109,6 +109,18 @@ impl LogStore {
     /// Returns the new names.
     pub async fn set_aside(&mut self) -> Result<Vec<PathBuf>> {
         self.with_journal(Journal::set_aside).await
+    }
+
+    /// Writes positions that another store has made durable. They count for nothing here: this is for people, and for a
+    /// later start with these files alone.
+    pub(crate) async fn mirror(&self, entries: Vec<Entry>) -> Result<()> {
+        self.with_journal(move |journal| journal.record(&entries)).await
+    }
+
+    /// A text that only the process that holds this directory can present, on this machine and until it is started anew;
+    /// `None` where the system does not tell.
+    pub fn proof(&self) -> Option<String> {
+        lock::proof(&self.log_dir)
     }
 
     async fn with_journal<T: Send + 'static>(

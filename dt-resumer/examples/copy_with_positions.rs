@@ -1,0 +1,2 @@
+//! Copies rows with nothing of dt but this crate.
+fn main() {}
