@@ -35,6 +35,13 @@ impl Wire {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    fn cut(&self) {
+        for stream in self.state().streams.drain(..) {
+            // The other end may be gone already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
     /// Waits while everything is swallowed.
     fn pass(&self) {
         let mut state = self.state();
@@ -71,10 +78,13 @@ impl Proxy {
 
     /// Cuts every connection, now. New ones are served.
     pub fn cut(&self) {
-        for stream in self.wire.state().streams.drain(..) {
-            // The other end may be gone already.
-            let _ = stream.shutdown(Shutdown::Both);
-        }
+        self.wire.cut();
+    }
+
+    /// Something that cuts every connection when it is called, from wherever.
+    pub fn cutter(&self) -> impl FnOnce() + Send + use<> {
+        let wire = self.wire.clone();
+        move || wire.cut()
     }
 
     /// Cuts every connection and refuses new ones (connection refused), until [`Proxy::reopen`].

@@ -23,7 +23,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
         "dt-main",
         &["dt-connector-mysql", "dt-connector-postgres", "dt-connector", "dt-pipeline", "dt-resumer", "dt-common"],
     ),
-    ("dt-tests", &["dt-connector-mysql", "dt-connector", "dt-common"]),
+    ("dt-tests", &["dt-connector-mysql", "dt-connector", "dt-resumer", "dt-common"]),
 ];
 
 /// Crates that know no database, and the packages that would teach them one.
@@ -38,7 +38,7 @@ const IMPURE: [&str; 6] = ["tokio", "chrono", "tracing", "log", "async-trait", "
 const MINTS: [(&str, &[&str]); 5] = [
     ("Ticket::issue(", &["dt-pipeline/src/ledger"]),
     ("Applied::after_commit(", &["dt-connector/src/batch.rs"]),
-    ("Recordable::of_applied(", &["dt-pipeline/src/recorder"]),
+    ("Recordable::of_applied(", &["dt-pipeline/src/recorder", "dt-resumer/src/testkit.rs", "dt-resumer/examples/"]),
     ("Saved::after_sync(", &["dt-resumer/src/"]),
     (".committed()", &["dt-connector/mysql/src/sink", "dt-connector/postgres/src/sink", "dt-connector/src/dummy.rs"]),
 ];
