@@ -26,7 +26,7 @@ A task is an INI file. This one copies the tables of a database from one MySQL s
 
 The target's tables must be there. Kill it at any instant and start it again with the same file: it goes on after the
 last rows that are known to be in the target. With resume_type=from_log a first start and a restart are the same
-command.
+command. resume_type=from_db keeps the positions in a table of a database instead (docs/resume.md).
 
 For PostgreSQL: db_type=pg, url=postgres://user:password@10.0.0.1:5432/database, and do_dbs names schemas. To follow
 what changes: extract_type=cdc (docs/cdc.md, docs/postgresql.md).";
@@ -61,6 +61,10 @@ pub struct Args {
     /// Read and validate the configuration, connect to both ends, say what a start would do; change nothing.
     #[arg(long)]
     pub check: bool,
+
+    /// Take the task over from a process that holds it in the position table: it can write no more.
+    #[arg(long)]
+    pub take_over: bool,
 }
 
 impl Args {

@@ -65,7 +65,7 @@ async fn run(args: &Args, parsed: Parsed) -> Result<Exit> {
     }
     let (signals, stop) =
         Signals::listen().map_err(|error| Error::fatal("signals cannot be listened to").caused_by(error))?;
-    match (task::run(&config, bars, stop).await?, signals.seen()) {
+    match (task::run(&config, args.take_over, bars, stop).await?, signals.seen()) {
         (End::Complete, _) | (End::Stopped, None) => Ok(Exit::Done),
         (End::Stopped, Some(number)) => Ok(Exit::Signal(number)),
     }

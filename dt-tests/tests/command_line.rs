@@ -158,7 +158,6 @@ fn what_is_to_come_is_refused_by_name() -> Result<()> {
         ("extractor", "extract_type", "struct", "`extract_type=struct`"),
         ("extractor", "extract_type", "check_log", "`extract_type=check_log`"),
         ("extractor", "extract_type", "snapshot_and_cdc", "`extract_type=snapshot_and_cdc`"),
-        ("extractor", "parallel_type", "chunk", "`parallel_type=chunk`"),
         (
             "extractor",
             "partition_cols",
@@ -170,7 +169,6 @@ fn what_is_to_come_is_refused_by_name() -> Result<()> {
         ("sinker", "sink_type", "sql", "`sink_type=sql`"),
         ("sinker", "reverse", "true", "`reverse=true`"),
         ("resumer", "resume_type", "from_target", "`resume_type=from_target`"),
-        ("resumer", "resume_type", "from_db", "`resume_type=from_db`"),
         ("checker", "enable", "true", "[checker]"),
         ("processor", "lua_code_file", "x.lua", "[processor]"),
         ("metrics", "http_port", "9090", "[metrics]"),

@@ -255,7 +255,10 @@ fn an_older_text_column_is_widened_and_where_it_may_not_be_large_positions_are_r
             may_not.endpoint = place.endpoint(&user, "x");
             let mut store = SqlStore::open(may_not).await?;
             let failed = store.save(of_applied(vec![at("small", "1"), large()])).await.expect_err("too large").error;
-            ensure!(failed.class() == ErrorClass::User && failed.to_string().contains("`a`.`large`"), "{kind}: {failed}");
+            ensure!(
+                failed.class() == ErrorClass::User && failed.to_string().contains("`a`.`large`"),
+                "{kind}: {failed}"
+            );
             ensure!(store.load().await?.is_empty(), "{kind}: a part of it was saved");
             store.close().await;
             let mut store = SqlStore::open(place.proven("t")).await?;

@@ -36,7 +36,7 @@ pub use filter::{Condition, Events, FilterConfig, IgnoredColumns};
 pub use pipeline::{ParallelType, ParallelizerConfig, PipelineConfig};
 pub use problem::{ConfigErrors, Problem};
 pub use replication::PgCdcOptions;
-pub use resumer::{ResumeKind, ResumerConfig};
+pub use resumer::{PositionTable, ResumeKind, ResumerConfig};
 pub use router::{ColumnMap, RouterConfig};
 pub use runtime::{GlobalConfig, LogLevel, RuntimeConfig};
 pub use sinker::{ConflictPolicy, SinkTarget, SinkerConfig, TransactionIsolation};

@@ -260,14 +260,12 @@ fn an_unknown_key_names_the_nearest_known_one() {
 #[test]
 fn what_does_not_exist_yet_is_refused_by_name() {
     let cases = [
-        ("[extractor]\nparallel_type=chunk", "line 14: `parallel_type=chunk` of [extractor] is not available yet"),
         (
             "[extractor]\npartition_cols=json:[]",
             "line 14: `partition_cols` of [extractor] is not available yet: take it out",
         ),
         ("[sinker]\nreverse=true", "line 14: `reverse=true` of [sinker] is not available yet"),
         ("[resumer]\nresume_type=from_target", "line 14: `resume_type=from_target` of [resumer] is not available yet"),
-        ("[resumer]\nresume_type=from_db", "line 14: `resume_type=from_db` of [resumer] is not available yet"),
     ];
     for (lines, message) in cases {
         assert_eq!(problems_with(lines), [message]);
@@ -371,8 +369,45 @@ fn the_documents_ways_that_are_not_there_yet_are_refused_by_name_and_for_nothing
         //[Optional] Default value is apecloud_metadata.apedts_task_position\n\
         table_full_name=apecloud_resumer_test.ape_task_position\nmax_connections=1\n";
     assert_eq!(problems_with(target), ["line 17: `resume_type=from_target` of [resumer] is not available yet"]);
-    let db = "[resumer]\nresume_type=from_db\nurl=mysql://xxx:xxx@127.0.0.1:3306\ndb_type=mysql\nmax_connections=1\n";
-    assert_eq!(problems_with(db), ["line 14: `resume_type=from_db` of [resumer] is not available yet"]);
+}
+
+#[test]
+fn a_position_table_is_a_server_and_a_name() {
+    let documented = "[global]\n//[Optional]\ntask_id=task1\n[resumer]\nresume_type=from_db\n\
+        url=mysql://xxx:xxx@127.0.0.1:3306\ndb_type=mysql\n\
+        //[Optional] Default value is apecloud_metadata.apedts_task_position\n\
+        table_full_name=apecloud_resumer_test.ape_task_position\nmax_connections=1\n";
+    let found = with(documented);
+    let ResumeKind::FromDb(table) = found.config.resumer.kind else { panic!("from_db") };
+    assert_eq!(table.table, TableId::new("apecloud_resumer_test", "ape_task_position"));
+    assert_eq!((table.endpoint.address.as_str(), table.endpoint.max_connections), ("mysql://127.0.0.1:3306", 1));
+    assert!(found.notes.is_empty(), "{:?}", found.notes);
+
+    let short = "[resumer]\nresume_type=from_db\nurl=postgres://h/d\ndb_type=pg\nusername=u\nlog_dir=x\n";
+    let found = with(short);
+    let ResumeKind::FromDb(table) = found.config.resumer.kind else { panic!("from_db") };
+    assert_eq!(table.table, TableId::new("apecloud_metadata", "apedts_task_position"));
+    assert_eq!((table.endpoint.username.as_deref(), table.endpoint.max_connections), (Some("u"), 5));
+    assert_eq!(found.notes, ["line 18: `log_dir` of [resumer] has no effect with `resume_type=from_db`"]);
+}
+
+#[test]
+fn a_position_table_that_cannot_be_is_refused() {
+    let with_table = |lines: &str| problems_with(&format!("[resumer]\nresume_type=from_db\n{lines}"));
+    assert_eq!(with_table(""), ["`db_type` is missing in [resumer]", "`url` is missing in [resumer]"]);
+    let mongo = with_table("db_type=mongo\nurl=mongodb://h\n");
+    assert_eq!(
+        mongo,
+        ["line 15: `db_type` of [resumer] must be `mysql` or `pg`: only these can keep a position table"]
+    );
+    for name in ["pos", "a.b.c", "a.", "."] {
+        let found = with_table(&format!("db_type=mysql\nurl=mysql://h\ntable_full_name={name}\n"));
+        assert_eq!(found.len(), 1, "{name}: {found:?}");
+        assert!(found[0].starts_with("line 17: `table_full_name` of [resumer] must be"), "{found:?}");
+    }
+    let elsewhere = with("[resumer]\nresume_type=from_log\ndb_type=mysql\nurl=mysql://h\n");
+    assert_eq!(elsewhere.config.resumer.kind, ResumeKind::FromLog);
+    assert_eq!(elsewhere.notes.len(), 2, "{:?}", elsewhere.notes);
 }
 
 #[test]

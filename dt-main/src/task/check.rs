@@ -2,11 +2,12 @@
 
 use std::io::Write;
 
-use dt_common::config::{ExtractType, ResumeKind, TaskConfig};
+use dt_common::config::{ExtractType, TaskConfig};
 use dt_common::{Error, Result, TableId};
 use dt_resumer::Decision;
 
 use super::plan::SnapshotPlan;
+use super::store::Found;
 use crate::connectors;
 use crate::exit::Exit;
 
@@ -21,11 +22,7 @@ pub async fn check(config: &TaskConfig, notes: &[String]) -> Result<Exit> {
     lines.push(format!("task:   {}", config.task_id()));
     lines.push(format!("source: {}", source.describe()));
     lines.push(format!("target: {}", target.describe()));
-    let options = super::options::log_options(config);
-    let (loaded, would_set_aside) = match config.resumer.kind {
-        ResumeKind::FromLog => (Some(dt_resumer::log::peek(options).await?), false),
-        ResumeKind::Dummy => (None, dt_resumer::log::peek_holds_positions(options).await?),
-    };
+    let Found { loaded, would_set_aside, holder } = super::store::look(config).await?;
     match &config.extractor.extract_type {
         ExtractType::Snapshot => {
             let plan = SnapshotPlan::make(config, source.as_mut(), target.as_mut(), loaded.as_ref()).await?;
@@ -40,6 +37,12 @@ pub async fn check(config: &TaskConfig, notes: &[String]) -> Result<Exit> {
             // Opening asks the source whether it can be followed from there, and reads nothing yet.
             drop(super::stream::open(config, source.as_mut(), target.as_mut(), resume).await?);
         }
+    }
+    if let Some(holder) = holder {
+        lines.push(format!(
+            "warning: {holder} runs this task now, or has been killed within the last {} s",
+            dt_resumer::sql::LEASE.as_secs()
+        ));
     }
     if would_set_aside {
         lines.push(format!(

@@ -5,29 +5,50 @@ mod chunks;
 mod options;
 mod plan;
 mod snapshot;
+mod store;
 mod stream;
 
 use dt_common::Result;
-use dt_common::config::{ExtractType, ResumeKind, TaskConfig};
+use dt_common::config::{ExtractType, TaskConfig};
 use dt_connector::{Source, Target};
 use dt_pipeline::End;
-use dt_resumer::{Loaded, LogStore, PositionStore};
 use indicatif::MultiProgress;
 use tokio::sync::watch;
 
+use self::store::Store;
 use crate::connectors;
 pub use check::check;
 
 /// What a task works with.
 struct Ends {
-    store: LogStore,
+    store: Store,
     source: Box<dyn Source>,
     target: Box<dyn Target>,
 }
 
-/// Runs the task to its end.
-pub async fn run(config: &TaskConfig, bars: Option<MultiProgress>, stop: watch::Receiver<bool>) -> Result<End> {
-    let store = LogStore::open(options::log_options(config)).await?;
+/// Runs the task to its end. `take_over`: also if another process holds it in the position table.
+pub async fn run(
+    config: &TaskConfig,
+    take_over: bool,
+    bars: Option<MultiProgress>,
+    stop: watch::Receiver<bool>,
+) -> Result<End> {
+    let store = Store::open(config, take_over).await?;
+    let lease = store.lease();
+    let ended = run_with(config, store, bars, stop).await;
+    // However it ended, nothing is written any more.
+    if let Some(lease) = lease {
+        lease.release().await;
+    }
+    ended
+}
+
+async fn run_with(
+    config: &TaskConfig,
+    store: Store,
+    bars: Option<MultiProgress>,
+    stop: watch::Receiver<bool>,
+) -> Result<End> {
     let source = connectors::source(&config.extractor).await?;
     let target = connectors::target(&config.sinker, options::sink_options(config)).await?;
     tracing::info!("task {}: from {} to {}", config.task_id(), source.describe(), target.describe());
@@ -35,39 +56,5 @@ pub async fn run(config: &TaskConfig, bars: Option<MultiProgress>, stop: watch::
     match &config.extractor.extract_type {
         ExtractType::Snapshot => snapshot::run(config, ends, bars, stop).await,
         ExtractType::MysqlCdc(_) | ExtractType::PgCdc(_) => stream::run(config, ends, stop).await,
-    }
-}
-
-/// What earlier runs have left, if the task is to go on from it.
-async fn load(config: &TaskConfig, store: &mut LogStore) -> Result<Option<Loaded>> {
-    match config.resumer.kind {
-        ResumeKind::Dummy => Ok(None),
-        ResumeKind::FromLog => {
-            let loaded = store.load().await?;
-            for warning in loaded.warnings() {
-                tracing::warn!("{warning}");
-            }
-            Ok(Some(loaded))
-        }
-    }
-}
-
-/// A task that starts from the beginning sets aside what an earlier run has left, so that no later one mixes the two.
-async fn set_earlier_run_aside(config: &TaskConfig, store: &mut LogStore) -> Result<()> {
-    match config.resumer.kind {
-        ResumeKind::FromLog => Ok(()),
-        ResumeKind::Dummy => {
-            if !store.holds_positions().await? {
-                return Ok(());
-            }
-            let names = store.set_aside().await?;
-            let names: Vec<String> = names.iter().map(|name| name.display().to_string()).collect();
-            tracing::warn!(
-                "starting from the beginning although {} holds positions of an earlier run; they are now in {}. To go on from them: set [resumer] resume_type=from_log",
-                config.runtime.log_dir.display(),
-                names.join(", ")
-            );
-            Ok(())
-        }
     }
 }

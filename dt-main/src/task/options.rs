@@ -20,8 +20,9 @@ pub const BLOCK_BYTES: usize = 256 * 1024;
 /// Where positions are read and written.
 pub fn log_options(config: &TaskConfig) -> LogOptions {
     let mut options = LogOptions::new(&config.runtime.log_dir);
-    match config.resumer.kind {
-        ResumeKind::Dummy => {}
+    match &config.resumer.kind {
+        // With a position table the files are written, and nothing is read from them.
+        ResumeKind::Dummy | ResumeKind::FromDb(_) => {}
         ResumeKind::FromLog => {
             options.resume_log_dir = config.resumer.log_dir.clone();
             options.resume_config = config.resumer.config_file.clone();

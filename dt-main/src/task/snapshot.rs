@@ -25,7 +25,7 @@ pub async fn run(
 ) -> Result<End> {
     let started = Instant::now();
     let Ends { mut store, mut source, mut target } = ends;
-    let loaded = super::load(config, &mut store).await?;
+    let loaded = store.load().await?;
     let reading = Instant::now();
     let plan = SnapshotPlan::make(config, source.as_mut(), target.as_mut(), loaded.as_ref()).await?;
     plan.announce();
@@ -37,7 +37,7 @@ pub async fn run(
         plan.deciding.as_secs_f64()
     );
     // Only now that nothing stands against the start is the earlier run's record given up.
-    super::set_earlier_run_aside(config, &mut store).await?;
+    store.set_earlier_run_aside(config, loaded.as_ref()).await?;
 
     let parallel_tables = config.extractor.parallel_size.min(config.extractor.endpoint.max_connections);
     let sinkers = sinkers(config);
@@ -59,7 +59,7 @@ pub async fn run(
     let outcome = dt_pipeline::driver::run(
         extractor,
         sinkers,
-        Box::new(store),
+        store.boxed(),
         plan.outset,
         pipeline_options(config, Order::Any, parallel_tables),
         observer,

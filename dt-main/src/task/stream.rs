@@ -22,20 +22,20 @@ use crate::progress::StreamProgress;
 pub async fn run(config: &TaskConfig, ends: Ends, stop: watch::Receiver<bool>) -> Result<End> {
     let started = Instant::now();
     let Ends { mut store, mut source, mut target } = ends;
-    let loaded = super::load(config, &mut store).await?;
+    let loaded = store.load().await?;
     let resume = resume_point(config, target.as_ref(), loaded.as_ref())?;
     if let Some(position) = &resume {
         cdc::announce(position);
     }
     let extractor = open(config, source.as_mut(), target.as_mut(), resume).await?;
     // Only now that nothing stands against the start is the earlier run's record given up.
-    super::set_earlier_run_aside(config, &mut store).await?;
+    store.set_earlier_run_aside(config, loaded.as_ref()).await?;
 
     let outcome = dt_pipeline::driver::run(
         extractor,
         // One lane, so one sinker: what one transaction changes, the next may change again.
         vec![target.sinker()],
-        Box::new(store),
+        store.boxed(),
         Outset::default(),
         pipeline_options(config, Order::PerLane, 1),
         Arc::new(StreamProgress::new()),

@@ -1,0 +1,124 @@
+//! Where a task's positions are: in the files of its log_dir, or in a position table with copies in those files.
+
+use dt_common::Result;
+use dt_common::config::{PositionTable, ResumeKind, TaskConfig};
+use dt_resumer::sql::{Holder, Lease, Peeked, SqlOptions, SqlStore};
+use dt_resumer::{Loaded, LogStore, Mirrored, PositionStore};
+
+use super::options::log_options;
+
+/// A task's position store.
+pub enum Store {
+    /// The log_dir's files. Nothing is loaded from them if the task is to start from the beginning.
+    Files { files: LogStore, resumes: bool },
+    /// A position table. What the files hold is a copy.
+    Table(Box<Mirrored<SqlStore>>),
+}
+
+impl Store {
+    /// Takes hold of the log_dir, and of the task in its position table.
+    pub async fn open(config: &TaskConfig, take_over: bool) -> Result<Store> {
+        let files = LogStore::open(log_options(config)).await?;
+        match &config.resumer.kind {
+            ResumeKind::Dummy => Ok(Store::Files { files, resumes: false }),
+            ResumeKind::FromLog => Ok(Store::Files { files, resumes: true }),
+            ResumeKind::FromDb(table) => {
+                // Whoever had this log_dir is gone, for the directory's lock is ours now: its lease need not be waited for.
+                let holder = Holder::here(files.proof());
+                let table = SqlStore::open(SqlOptions { holder, take_over, ..sql_options(config, table) }).await?;
+                Ok(Store::Table(Box::new(Mirrored::new(table, files))))
+            }
+        }
+    }
+
+    /// What is to be given back at the end.
+    pub fn lease(&self) -> Option<Lease> {
+        match self {
+            Store::Files { .. } => None,
+            Store::Table(table) => Some(table.truth().lease()),
+        }
+    }
+
+    /// What earlier runs have left, if the task is to go on from it.
+    pub async fn load(&mut self) -> Result<Option<Loaded>> {
+        let loaded = match self {
+            Store::Files { resumes: false, .. } => return Ok(None),
+            Store::Files { files, resumes: true } => files.load().await?,
+            Store::Table(table) => table.load().await?,
+        };
+        for warning in loaded.warnings() {
+            tracing::warn!("{warning}");
+        }
+        Ok(Some(loaded))
+    }
+
+    /// A task that starts from the beginning sets aside what an earlier run has left in its log_dir, so that no later one
+    /// mixes the two.
+    pub async fn set_earlier_run_aside(&mut self, config: &TaskConfig, loaded: Option<&Loaded>) -> Result<()> {
+        let (files, way_back) = match self {
+            Store::Files { resumes: true, .. } => return Ok(()),
+            Store::Files { files, resumes: false } => (files, "set [resumer] resume_type=from_log"),
+            Store::Table(_) if loaded.is_some_and(|loaded| !loaded.is_empty()) => return Ok(()),
+            Store::Table(table) => (
+                table.files(),
+                "stop the task, give the files their names again and set [resumer] resume_type=from_log",
+            ),
+        };
+        if !files.holds_positions().await? {
+            return Ok(());
+        }
+        let names: Vec<String> = files.set_aside().await?.iter().map(|name| name.display().to_string()).collect();
+        let why = match self {
+            Store::Files { .. } => "",
+            Store::Table(_) => ", as the position table knows nothing of this task,",
+        };
+        tracing::warn!(
+            "starting from the beginning{why} although {} holds positions of an earlier run; they are now in {}. To go on from them: {way_back}",
+            config.runtime.log_dir.display(),
+            names.join(", ")
+        );
+        Ok(())
+    }
+
+    /// The store as the pipeline takes it.
+    pub fn boxed(self) -> Box<dyn PositionStore> {
+        match self {
+            Store::Files { files, .. } => Box::new(files),
+            Store::Table(table) => table,
+        }
+    }
+}
+
+/// What a start would find, without holding or changing anything.
+pub struct Found {
+    /// What it would go on from; `None` if it is to start from the beginning.
+    pub loaded: Option<Loaded>,
+    /// Whether it would set the files of an earlier run aside.
+    pub would_set_aside: bool,
+    /// Who holds the task now.
+    pub holder: Option<Holder>,
+}
+
+/// Looks, for `--check`.
+pub async fn look(config: &TaskConfig) -> Result<Found> {
+    let options = log_options(config);
+    match &config.resumer.kind {
+        ResumeKind::FromLog => {
+            let loaded = Some(dt_resumer::log::peek(options).await?);
+            Ok(Found { loaded, would_set_aside: false, holder: None })
+        }
+        ResumeKind::Dummy => {
+            let would_set_aside = dt_resumer::log::peek_holds_positions(options).await?;
+            Ok(Found { loaded: None, would_set_aside, holder: None })
+        }
+        ResumeKind::FromDb(table) => {
+            let Peeked { loaded, holder } = dt_resumer::sql::peek(&sql_options(config, table)).await?;
+            let would_set_aside = loaded.is_empty() && dt_resumer::log::peek_holds_positions(options).await?;
+            Ok(Found { loaded: Some(loaded), would_set_aside, holder })
+        }
+    }
+}
+
+fn sql_options(config: &TaskConfig, table: &PositionTable) -> SqlOptions {
+    SqlOptions { table: table.table.clone(), ..SqlOptions::new(table.endpoint.clone(), config.task_id()) }
+}

@@ -1,0 +1,221 @@
+//! Positions in a database: SIGKILL at a random moment, several times over, then to the end. The files in the log_dir are
+//! taken away after each kill, so that what is gone on from is the table. `DT_SEED=… cargo test …` plays it again.
+
+#[allow(dead_code)]
+mod position_tables;
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use dt_tests::db::Db;
+use dt_tests::dice::Dice;
+use dt_tests::judge::Judge;
+use dt_tests::sample::{self, TABLES};
+use dt_tests::servers::{self, Kind};
+use dt_tests::task::{Running, Task};
+use dt_tests::writer::Writer;
+use position_tables::{Positions, without_files};
+
+const KILLS: u32 = 5;
+const ROWS: u64 = 60_000;
+const ROWS_PER_SECOND: u64 = 20_000;
+/// No kill of a stream comes later after its start than this.
+const LATEST: Duration = Duration::from_millis(2500);
+
+#[derive(Clone, Copy, Debug)]
+enum Parts {
+    Tables,
+    Chunks,
+}
+
+#[test]
+fn a_mysql_snapshot_of_four_tables_at_a_time_survives_kills_with_positions_in_postgresql() -> Result<()> {
+    snapshot_survives(Kind::Mysql, Parts::Tables, Kind::Postgres15)
+}
+
+#[test]
+fn a_mysql_snapshot_in_chunks_survives_kills_with_positions_in_mysql() -> Result<()> {
+    snapshot_survives(Kind::Mysql, Parts::Chunks, Kind::Mysql)
+}
+
+#[test]
+fn a_postgresql_snapshot_survives_kills_with_positions_in_mysql() -> Result<()> {
+    snapshot_survives(Kind::Postgres15, Parts::Tables, Kind::Mysql)
+}
+
+#[test]
+fn a_mysql_stream_survives_kills_with_positions_in_postgresql() -> Result<()> {
+    stream_survives(Kind::Mysql, Kind::Postgres15)
+}
+
+#[test]
+fn a_postgresql_stream_survives_kills_with_positions_in_mysql() -> Result<()> {
+    stream_survives(Kind::Postgres15, Kind::Mysql)
+}
+
+fn snapshot_survives(kind: Kind, parts: Parts, positions: Kind) -> Result<()> {
+    let mut dice = Dice::new();
+    let case = format!("{kind}, {parts:?}, positions in {positions}, DT_SEED={}", dice.seed());
+    let story = snapshot(kind, parts, positions, &mut dice).with_context(|| case.clone())?;
+    println!("{case}: {story}");
+    Ok(())
+}
+
+fn snapshot(kind: Kind, parts: Parts, positions: Kind, dice: &mut Dice) -> Result<String> {
+    let name = format!("from_db_{parts:?}").to_lowercase();
+    let pair = servers::pair(kind)?;
+    let (source, target) = pair.database(&name)?;
+    let (task, schema) = match kind {
+        Kind::Mysql | Kind::Mariadb => {
+            sample::create_and_fill(&source, ROWS)?;
+            sample::create_tables(&target)?;
+            (Task::of_pair(pair, &[&name])?, name.as_str())
+        }
+        Kind::Postgres15 | Kind::Postgres18 => {
+            sample::postgres::create_and_fill(&source, ROWS)?;
+            sample::postgres::create_tables(&target)?;
+            (Task::of_postgres_pair(pair, &name)?, "public")
+        }
+    };
+    let task = task.set("extractor", "parallel_size", "4").set("parallelizer", "parallel_size", "4");
+    let task = match parts {
+        Parts::Tables => task,
+        Parts::Chunks => task.set("extractor", "parallel_type", "chunk").set("extractor", "batch_size", "1500"),
+    };
+    let positions =
+        Positions::on(positions, &format!("kill_{name}_{}", kind.to_string().replace(' ', "_")).to_lowercase())?;
+    let task = positions.of(task).set("extractor", "max_rps", ROWS_PER_SECOND.to_string());
+    let latest = Duration::from_secs(2 * ROWS / ROWS_PER_SECOND) / KILLS;
+    let mut in_flight = 0;
+    for _ in 0..KILLS {
+        let running = task.spawn()?;
+        sleep(dice.moment(latest));
+        let killed = running.kill9()?;
+        ensure!([0, 128 + 9].contains(&killed.code), "resumed, it failed by itself: {}", killed.said());
+        in_flight += u32::from(killed.code != 0);
+        without_files(&task)?;
+    }
+    let finished = positions.count("SnapshotFinished")?;
+    task.run()?.expect_code(0)?;
+    ensure!(in_flight > 0, "no kill came before the end: the sample is too small for this machine");
+    let mut story = format!("{in_flight} of {KILLS} kills were in mid-copy, {finished} tables were finished by then");
+    for (table, verdict) in Judge::new(&source, &target).database(schema)? {
+        story += &format!("; `{table}` is {verdict}");
+        let promised = match kind {
+            Kind::Mysql | Kind::Mariadb => sample::table(&table)?,
+            Kind::Postgres15 | Kind::Postgres18 => sample::postgres::table(&table)?,
+        };
+        ensure!(promised.is_as_promised(&verdict, &source, &target)?, "`{table}`: {verdict}");
+    }
+    without_files(&task)?;
+    let done = task.run()?.expect_code(0)?;
+    ensure!(done.summary("rows").unwrap_or(0) == 0, "a finished task copied rows again: {}", done.said());
+    let tables = u64::try_from(TABLES.len())?;
+    ensure!(positions.count("SnapshotFinished")? == tables, "not every table is finished");
+    ensure!(positions.count("SnapshotChunk")? == 0, "chunks of finished tables are left");
+    ensure!(positions.fence()?["released"] == true, "a clean end gives the task back: {}", positions.fence()?);
+    Ok(story)
+}
+
+fn stream_survives(kind: Kind, positions: Kind) -> Result<()> {
+    let mut dice = Dice::new();
+    let case = format!("{kind}, positions in {positions}, DT_SEED={}", dice.seed());
+    let story = stream(kind, positions, &mut dice).with_context(|| case.clone())?;
+    println!("{case}: {story}");
+    Ok(())
+}
+
+const NAME: &str = "from_db_stream";
+
+fn stream(kind: Kind, positions: Kind, dice: &mut Dice) -> Result<String> {
+    let pair = servers::pair(kind)?;
+    let (source, target) = pair.database(NAME)?;
+    for db in [&source, &target] {
+        db.exec("CREATE TABLE t (id int PRIMARY KEY, v varchar(200))")?;
+        db.exec("CREATE TABLE marks (id int PRIMARY KEY)")?;
+    }
+    let (task, schema) = followed(kind, &source)?;
+    let positions = Positions::on(positions, &format!("stream_{}", kind.to_string().replace(' ', "_")).to_lowercase())?;
+    let task = positions.of(task);
+    // It may have to be built, and the writer would write all the while.
+    dt_tests::task::dt_main()?;
+    let at_source = match kind {
+        Kind::Mysql | Kind::Mariadb => {
+            let db = pair.source.db()?;
+            db.exec(format!("USE {NAME}"))?;
+            db
+        }
+        Kind::Postgres15 | Kind::Postgres18 => pair.source.database(NAME)?,
+    };
+    let mut load = Dice::of(dice.roll());
+    let writer = Writer::of(move |number| {
+        let (some, other) = (load.pick(0..500), load.pick(0..500));
+        at_source.exec_all([
+            "BEGIN".to_owned(),
+            format!("DELETE FROM t WHERE id = {some}"),
+            format!("INSERT INTO t VALUES ({some}, 'written by {number}')"),
+            format!("UPDATE t SET v = 'changed by {number}' WHERE id = {other}"),
+            "COMMIT".to_owned(),
+        ])
+    });
+    for _ in 0..KILLS {
+        let running = task.spawn()?;
+        sleep(dice.moment(LATEST));
+        let killed = running.kill9()?;
+        ensure!(killed.code == 128 + 9, "resumed, it failed by itself: {}", killed.said());
+        without_files(&task)?;
+    }
+    let mut running = task.spawn()?;
+    let transactions = writer.stop()?;
+    source.exec("INSERT INTO marks VALUES (1)")?;
+    running.until("the last row arrives", || Ok(target.number("SELECT COUNT(*) FROM marks")? == 1))?;
+    let log = stopped(running)?;
+    let resumed = log.matches("resume from: ").count();
+    ensure!(resumed > 0, "no start went on from a position:\n{log}");
+    for table in ["t", "marks"] {
+        let verdict = Judge::new(&source, &target).table(&schema, table)?;
+        ensure!(verdict.is_equal(), "`{table}`: {verdict}");
+    }
+    // The next start goes on from the very position that the table holds.
+    without_files(&task)?;
+    let newest = positions
+        .db()?
+        .value(format!("SELECT position_data FROM {} WHERE resumer_type = 'CdcDoing'", positions.table()))?;
+    let mut running = task.spawn()?;
+    source.exec("INSERT INTO marks VALUES (2)")?;
+    running.until("another row arrives", || Ok(target.number("SELECT COUNT(*) FROM marks")? == 2))?;
+    let log = stopped(running)?;
+    let from = log.lines().rev().find_map(|line| line.split_once("resume from: ")).context("no `resume from`")?.1;
+    ensure!(Some(from) == newest.as_deref(), "resumed from {from} instead of {newest:?}");
+    if kind == Kind::Postgres15 {
+        source.exec(format!("SELECT pg_drop_replication_slot('{NAME}')"))?;
+    }
+    Ok(format!("{KILLS} kills, {resumed} resumes, {transactions} transactions"))
+}
+
+/// A task that follows from now on, however often it is killed before it has recorded anything.
+fn followed(kind: Kind, source: &Db) -> Result<(Task, String)> {
+    let pair = servers::pair(kind)?;
+    match kind {
+        Kind::Mysql | Kind::Mariadb => {
+            let status = source.rows("SHOW BINARY LOG STATUS").or_else(|_| source.rows("SHOW MASTER STATUS"))?;
+            let mut row = status.into_iter().next().context("no binlog")?.into_iter().flatten();
+            let (file, place) = (row.next().context("no file")?, row.next().context("no position")?);
+            let task = Task::of_pair(pair, &[NAME])?.set("extractor", "extract_type", "cdc");
+            let task = task.set("extractor", "binlog_filename", file).set("extractor", "binlog_position", place);
+            Ok((task, NAME.to_owned()))
+        }
+        Kind::Postgres15 | Kind::Postgres18 => {
+            source.exec(format!("CREATE PUBLICATION {NAME}_publication_for_all_tables FOR ALL TABLES"))?;
+            source.exec(format!("SELECT pg_create_logical_replication_slot('{NAME}', 'pgoutput')"))?;
+            Ok((Task::of_postgres_pair(pair, NAME)?.follows(NAME), "public".to_owned()))
+        }
+    }
+}
+
+/// SIGTERM; gives back default.log.
+fn stopped(mut running: Running) -> Result<String> {
+    running.sigterm()?;
+    Ok(running.wait()?.expect_code(128 + 15)?.log)
+}

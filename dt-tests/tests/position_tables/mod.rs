@@ -1,0 +1,86 @@
+//! What the tests of `resume_type=from_db` share: a position table on a shared server, and what stands in it.
+
+use anyhow::{Context, Result};
+use dt_tests::db::{Db, Dialect};
+use dt_tests::servers::{self, Kind, PASSWORD, Server, USER};
+use dt_tests::task::Task;
+
+/// A position table on a server's own place for it; gone with the next test of that name.
+pub struct Positions {
+    server: &'static Server,
+    schema: String,
+}
+
+impl Positions {
+    /// Nothing is made but for what the task makes.
+    pub fn on(kind: Kind, name: &str) -> Result<Positions> {
+        let server = &servers::pair(kind)?.source;
+        let schema = format!("pos_{name}");
+        let db = server.db()?;
+        match kind.dialect() {
+            Dialect::Mysql => db.exec(format!("DROP DATABASE IF EXISTS {schema}"))?,
+            Dialect::Postgres => db.exec(format!("DROP SCHEMA IF EXISTS {schema} CASCADE"))?,
+        }
+        Ok(Positions { server, schema })
+    }
+
+    /// The task with its positions here.
+    pub fn of(&self, task: Task) -> Task {
+        self.at(task, self.server.port()).set("resumer", "username", USER).set("resumer", "password", PASSWORD)
+    }
+
+    /// The same, by way of another port, and as nobody yet.
+    pub fn at(&self, task: Task, port: u16) -> Task {
+        let (db_type, url) = match self.server.kind().dialect() {
+            Dialect::Mysql => ("mysql", format!("mysql://127.0.0.1:{port}")),
+            Dialect::Postgres => ("pg", format!("postgres://127.0.0.1:{port}/postgres")),
+        };
+        task.set("resumer", "resume_type", "from_db").set("resumer", "db_type", db_type).set("resumer", "url", url).set(
+            "resumer",
+            "table_full_name",
+            format!("{}.pos", self.schema),
+        )
+    }
+
+    pub fn server(&self) -> &'static Server {
+        self.server
+    }
+
+    pub fn db(&self) -> Result<Db> {
+        self.server.db()
+    }
+
+    /// The table's name in SQL.
+    pub fn table(&self) -> String {
+        format!("{}.pos", self.schema)
+    }
+
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// How many rows of a type there are; none without a table.
+    pub fn count(&self, resumer_type: &str) -> Result<u64> {
+        let counted = format!("SELECT COUNT(*) FROM {} WHERE resumer_type = '{resumer_type}'", self.table());
+        Ok(self.db()?.number(counted).unwrap_or(0))
+    }
+
+    /// What the fence says.
+    pub fn fence(&self) -> Result<serde_json::Value> {
+        let text =
+            self.db()?.value(format!("SELECT position_data FROM {} WHERE resumer_type = 'Fence'", self.table()))?;
+        Ok(serde_json::from_str(&text.context("an empty fence")?)?)
+    }
+}
+
+/// Takes the copies of the positions out of the log_dir: what counts is in the table.
+pub fn without_files(task: &Task) -> Result<()> {
+    for name in ["position.log", "finished.log"] {
+        match std::fs::remove_file(task.log_dir().join(name)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
