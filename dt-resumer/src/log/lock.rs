@@ -9,10 +9,15 @@ use dt_common::{Error, Result};
 /// The lock on a log_dir, held until dropped.
 #[derive(Debug)]
 pub(crate) struct DirLock {
-    _file: File,
+    file: File,
 }
 
 impl DirLock {
+    /// What only its holder can present.
+    pub(crate) fn proof(&self) -> Option<String> {
+        proof_of(&self.file)
+    }
+
     /// Takes the lock, or says who is in the way.
     pub(crate) fn take(dir: &Path) -> Result<DirLock> {
         let path = dir.join(".lock");
@@ -24,7 +29,7 @@ impl DirLock {
         };
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(cannot)?;
         match file.try_lock() {
-            Ok(()) => Ok(DirLock { _file: file }),
+            Ok(()) => Ok(DirLock { file }),
             Err(TryLockError::WouldBlock) => Err(Error::user("another task is running with this log directory")
                 .with("[runtime] log_dir", dir.display())
                 .hint("stop the other one, or give each task a [runtime] log_dir of its own")),
@@ -33,10 +38,11 @@ impl DirLock {
     }
 }
 
-/// What only the holder of the lock can present: which boot of which kernel, and which file. The file is open as long as
-/// its holder lives, so no other one can have its device and number.
-pub(crate) fn proof(dir: &Path) -> Option<String> {
+/// What only the holder of an exclusive lock on a file can present: which boot of which kernel, and which file. The file is
+/// open as long as its holder lives, so that no other one can have its device and number. `None` where the system does not
+/// tell.
+pub fn proof_of(locked: &File) -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    let lock = std::fs::metadata(dir.join(".lock")).ok()?;
+    let lock = locked.metadata().ok()?;
     Some(format!("{}-{:x}-{:x}", boot.trim(), lock.dev(), lock.ino()))
 }

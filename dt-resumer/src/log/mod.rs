@@ -30,6 +30,7 @@ use dt_common::{Error, Result};
 use self::disk::RealDisk;
 use self::journal::Journal;
 use self::lock::DirLock;
+pub use self::lock::proof_of;
 use crate::loaded::Loaded;
 use crate::store::{PositionStore, SaveFailed};
 
@@ -67,6 +68,7 @@ impl LogOptions {
 pub struct LogStore {
     held: Arc<Mutex<Held>>,
     log_dir: PathBuf,
+    proof: Option<String>,
 }
 
 struct Held {
@@ -82,15 +84,16 @@ impl LogStore {
     /// If another task holds the directory, or it cannot be made or written.
     pub async fn open(options: LogOptions) -> Result<LogStore> {
         let log_dir = options.log_dir.clone();
-        let held = off_the_runtime(move || {
+        let (held, proof) = off_the_runtime(move || {
             make_dir(&options.log_dir)?;
             let lock = DirLock::take(&options.log_dir)?;
+            let proof = lock.proof();
             let options = without_itself(options);
             let journal = Journal::new(Box::new(RealDisk), clock::utc(), options);
-            Ok(Held { journal, _lock: Some(lock) })
+            Ok((Held { journal, _lock: Some(lock) }, proof))
         })
         .await?;
-        Ok(LogStore { held: Arc::new(Mutex::new(held)), log_dir })
+        Ok(LogStore { held: Arc::new(Mutex::new(held)), log_dir, proof })
     }
 
     /// The directory that is written.
@@ -120,7 +123,7 @@ impl LogStore {
     /// A text that only the process that holds this directory can present, on this machine and until it is started anew;
     /// `None` where the system does not tell.
     pub fn proof(&self) -> Option<String> {
-        lock::proof(&self.log_dir)
+        self.proof.clone()
     }
 
     async fn with_journal<T: Send + 'static>(

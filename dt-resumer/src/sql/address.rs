@@ -17,6 +17,7 @@ pub(crate) struct Address {
     pub(crate) user: String,
     pub(crate) password: Secret,
     /// PostgreSQL's database.
+    #[cfg(feature = "postgres")]
     pub(crate) database: String,
     pub(crate) tls: Tls,
     pub(crate) ca_path: Option<PathBuf>,
@@ -74,10 +75,12 @@ impl Address {
         if user.is_empty() {
             return Err(bad("names no user"));
         }
+        #[cfg(feature = "postgres")]
         let database = decode(url.path().trim_start_matches('/'))?;
         Ok(Address {
             host,
             port: url.port().unwrap_or(port),
+            #[cfg(feature = "postgres")]
             // libpq: the database is called as the user if nothing else is said.
             database: if database.is_empty() { user.clone() } else { database },
             user,
@@ -152,7 +155,9 @@ mod tests {
         let found =
             address(DbType::Pg, "postgres://u%40x:p%2Fw@db1:5433/shop%20a?sslmode=require").expect("an address");
         assert_eq!((found.user.as_str(), found.password.expose(), found.tls), ("u@x", "p/w", Tls::Require));
-        assert_eq!((found.host_port().as_str(), found.database.as_str()), ("db1:5433", "shop a"));
+        assert_eq!(found.host_port(), "db1:5433");
+        #[cfg(feature = "postgres")]
+        assert_eq!(found.database, "shop a");
         let found = address(DbType::Mysql, "mysql://u@[::1]").expect("an address");
         assert_eq!((found.host.as_str(), found.port, found.tls), ("::1", 3306, Tls::Disable));
     }

@@ -130,13 +130,18 @@ fn classify(doing: &str, error: DriverFailure) -> Failure {
             FailureKind::Other,
             Some("the position table was there when the task started, or has other columns"),
         ),
+        1366 => (
+            ErrorClass::User,
+            FailureKind::Other,
+            Some("the position table cannot hold such names: ALTER TABLE … CONVERT TO CHARACTER SET utf8mb4"),
+        ),
         1153 => (ErrorClass::User, FailureKind::Other, Some("raise max_allowed_packet on that server")),
         1021 | 1114 => (ErrorClass::User, FailureKind::Other, Some("make room on that server's disk")),
         _ => (ErrorClass::Fatal, FailureKind::Other, None),
     };
-    // A parse error quotes the statement, and a duplicate entry the key.
+    // These quote a value, and a parse error the statement.
     let message = match server.code {
-        1062 | 1064 => "",
+        1062 | 1064 | 1264 | 1265 | 1292 | 1366 | 1406 => "",
         _ => server.message.as_ref(),
     };
     let error = Error::new(class, doing).caused_by(format!("ERROR {} ({}): {message}", server.code, server.state));
