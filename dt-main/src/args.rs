@@ -63,7 +63,7 @@ pub struct Args {
     pub check: bool,
 
     /// Take the task over from a process that holds it in the position table: it can write no more.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "check")]
     pub take_over: bool,
 }
 

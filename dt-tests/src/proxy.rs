@@ -21,8 +21,19 @@ struct Wire {
     changed: Condvar,
 }
 
+/// What happens to a reply of the server's, and to everything after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is lost with the connection.
+    Lost,
+    /// It is held up, and the connection stands, until [`Proxy::reopen`].
+    HeldUp,
+}
+
 #[derive(Debug, Default)]
 struct State {
+    /// How many more replies come through, and what happens to the next one.
+    replies: Option<(u64, Fate)>,
     /// Both ends of every connection.
     streams: Vec<TcpStream>,
     listening: bool,
@@ -39,6 +50,33 @@ impl Wire {
         for stream in self.state().streams.drain(..) {
             // The other end may be gone already.
             let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Lets a reply through, or has its fate happen; whether it goes on.
+    fn reply(&self) -> bool {
+        let mut state = self.state();
+        match &mut state.replies {
+            None => true,
+            Some((left, _)) if *left > 0 => {
+                *left -= 1;
+                true
+            }
+            Some((_, fate)) => {
+                let fate = *fate;
+                state.replies = None;
+                match fate {
+                    Fate::Lost => {
+                        drop(state);
+                        self.cut();
+                        false
+                    }
+                    Fate::HeldUp => {
+                        state.black_hole = true;
+                        true
+                    }
+                }
+            }
         }
     }
 
@@ -111,6 +149,12 @@ impl Proxy {
         Ok(())
     }
 
+    /// Lets so many more replies of the server through, of whichever connection; then this happens. A reply is what is
+    /// read at once: a short answer to a statement is one.
+    pub fn after_replies(&self, replies: u64, fate: Fate) {
+        self.wire.state().replies = Some((replies, fate));
+    }
+
     /// From now on, new connections go to this port: another server has taken over the address.
     pub fn redirect(&self, to: u16) {
         self.wire.to.store(to, Ordering::Relaxed);
@@ -152,19 +196,22 @@ fn connect(wire: &Arc<Wire>, near: TcpStream, far: TcpStream) {
     state.connections += 1;
     state.streams.extend([near_end, far_end]);
     drop(state);
-    for (from, to) in [(from_near, to_far), (far, near)] {
+    for (from, to, replies) in [(from_near, to_far, false), (far, near, true)] {
         let wire = wire.clone();
-        std::thread::spawn(move || pump(&wire, from, to));
+        std::thread::spawn(move || pump(&wire, from, to, replies));
     }
 }
 
-fn pump(wire: &Wire, mut from: TcpStream, mut to: TcpStream) {
+fn pump(wire: &Wire, mut from: TcpStream, mut to: TcpStream, replies: bool) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let read = match from.read(&mut buffer) {
             Ok(0) | Err(_) => break,
             Ok(read) => read,
         };
+        if replies && !wire.reply() {
+            break;
+        }
         wire.pass();
         if to.write_all(&buffer[..read]).is_err() {
             break;

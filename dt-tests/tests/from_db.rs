@@ -263,6 +263,14 @@ fn what_cannot_be_is_refused_before_the_first_row() -> Result<()> {
 }
 
 #[test]
+fn taking_over_is_for_position_tables() -> Result<()> {
+    let (_source, _target, task) = table("from_db_take_over", 10)?;
+    let refused = task.spawn_with(&["--take-over"])?.wait()?.expect_code(2)?;
+    ensure!(refused.stderr.contains("resume_type=from_db"), "{}", refused.said());
+    Ok(())
+}
+
+#[test]
 fn a_task_that_its_table_knows_nothing_of_sets_older_files_aside_and_says_so() -> Result<()> {
     let (source, target, task) = table("from_db_moved", 500)?;
     task.run()?.expect_code(0)?;

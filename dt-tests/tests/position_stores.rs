@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
-use dt_common::config::Endpoint;
+use dt_common::config::{Endpoint, SslMode};
 use dt_common::ladder::{Entry, Recordable, Rung};
 use dt_common::position::{KeyText, Lineage, OrderKey, RdbSnapshot, RdbSnapshotSplit};
 use dt_common::{DbType, ErrorClass, Position, Secret, TableId};
@@ -12,7 +12,7 @@ use dt_resumer::PositionStore;
 use dt_resumer::sql::{self, SqlOptions, SqlStore};
 use dt_resumer::testkit::{Bench, conforms};
 use dt_tests::db::{Db, Dialect};
-use dt_tests::proxy::Proxy;
+use dt_tests::proxy::{Fate, Proxy};
 use dt_tests::servers::{self, Kind, PASSWORD, Server, USER};
 use tokio::runtime::{Builder, Runtime};
 
@@ -36,9 +36,18 @@ impl Place {
     }
 
     fn endpoint(&self, user: &str, password: &str) -> Endpoint {
+        self.endpoint_at(self.proxy.port(), user, password)
+    }
+
+    /// Past the wire.
+    fn direct(&self) -> Endpoint {
+        self.endpoint_at(self.server.port(), USER, PASSWORD)
+    }
+
+    fn endpoint_at(&self, port: u16, user: &str, password: &str) -> Endpoint {
         let (db_type, url) = match self.server.kind().dialect() {
-            Dialect::Mysql => (DbType::Mysql, format!("mysql://127.0.0.1:{}", self.proxy.port())),
-            Dialect::Postgres => (DbType::Pg, format!("postgres://127.0.0.1:{}/postgres", self.proxy.port())),
+            Dialect::Mysql => (DbType::Mysql, format!("mysql://127.0.0.1:{port}")),
+            Dialect::Postgres => (DbType::Pg, format!("postgres://127.0.0.1:{port}/postgres")),
         };
         let mut endpoint = Endpoint::new(db_type, Secret::new(url)).expect("a url of ours");
         endpoint.username = Some(user.to_owned());
@@ -301,10 +310,6 @@ fn a_missing_privilege_is_named_with_the_statements_that_help() -> Result<()> {
         // What the message says is enough.
         let statements = error.hint_text().and_then(|hint| hint.strip_prefix("as an administrator: "));
         for statement in statements.context("no statements")?.split("; ") {
-            let statement = match db.dialect() {
-                Dialect::Mysql => statement.replace("TO 'nobody'", "TO nobody@'%'"),
-                Dialect::Postgres => statement.to_owned(),
-            };
             db.exec(statement)?;
         }
         runtime.block_on(async {
@@ -383,5 +388,84 @@ fn two_tasks_that_begin_at_the_same_moment_make_one_table_and_two_starts_of_a_ta
             anyhow::Ok(())
         })?;
     }
+    Ok(())
+}
+
+/// BEGIN, the guard and one statement are answered, and the answer to COMMIT is not.
+const BEFORE_COMMIT: u64 = 3;
+
+#[test]
+fn a_save_whose_answer_was_lost_is_repeated_and_nothing_comes_of_it() -> Result<()> {
+    for kind in [Kind::Mysql, Kind::Mariadb, Kind::Postgres15, Kind::Postgres18] {
+        let place = Place::new(kind, "lost_answer")?;
+        let runtime = runtime()?;
+        let mut store = runtime.block_on(SqlStore::open(place.proven("t")))?;
+        place.proxy.after_replies(BEFORE_COMMIT, Fate::Lost);
+        let failed = runtime.block_on(store.save(of_applied(vec![at("t", "1")]))).expect_err("the answer is lost");
+        ensure!(failed.error.class() == ErrorClass::Reconnect, "{kind}: {}", failed.error);
+        let rows = format!("SELECT COUNT(*) FROM {} WHERE resumer_type <> 'Fence'", place.table());
+        ensure!(place.db()?.number(&rows)? == 1, "{kind}: the commit was not reached");
+        runtime.block_on(store.save(failed.recordable))?;
+        ensure!(place.db()?.number(&rows)? == 1, "{kind}: there are two");
+        ensure!(runtime.block_on(store.load())?.positions().count() == 1, "{kind}");
+        runtime.block_on(store.close());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_holder_that_hangs_within_a_write_is_taken_over_and_its_write_comes_to_nothing() -> Result<()> {
+    for kind in [Kind::Mysql, Kind::Mariadb, Kind::Postgres15] {
+        let place = Place::new(kind, "hangs")?;
+        runtime()?.block_on(async {
+            let mut hangs = SqlStore::open(place.proven("t")).await?;
+            hangs.save(of_applied(vec![at("t", "1")])).await?;
+            // The guard's row is held when the link stands still.
+            place.proxy.after_replies(2, Fate::HeldUp);
+            let hanging = tokio::spawn(async move {
+                let failed = hangs.save(of_applied(vec![at("t", "2")])).await;
+                (hangs, failed)
+            });
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let mut direct = SqlOptions { take_over: true, ..place.options("t") };
+            direct.endpoint = place.direct();
+            let mut second = SqlStore::open(direct).await?;
+            ensure!(second.load().await?.positions().count() == 1, "{kind}");
+            second.save(of_applied(vec![at("t", "3")])).await?;
+            place.proxy.reopen()?;
+            let (mut hung, failed) = hanging.await?;
+            let failed = failed.expect_err("it was taken over");
+            let again = hung.save(failed.recordable).await.expect_err("it was taken over").error;
+            ensure!(again.to_string().contains("taken this task over"), "{kind}: {again}");
+            let loaded = format!("{:?}", second.load().await?);
+            ensure!(loaded.contains("Text(\"3\")"), "{kind}: {loaded}");
+            second.close().await;
+            anyhow::Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_connection_is_encrypted_where_it_is_asked_for() -> Result<()> {
+    // Both make themselves a certificate when they are first started.
+    let place = Place::new(Kind::Mysql, "tls")?;
+    let db = place.db()?;
+    db.exec("DROP USER IF EXISTS secretive@'%'")?;
+    db.exec("CREATE USER secretive@'%' IDENTIFIED BY 'x' REQUIRE SSL")?;
+    db.exec("GRANT ALL ON *.* TO secretive@'%'")?;
+    let mut options = place.options("t");
+    options.endpoint = place.endpoint("secretive", "x");
+    let runtime = runtime()?;
+    let refused = runtime.block_on(SqlStore::open(options.clone())).map(drop).expect_err("it is in the clear");
+    ensure!(refused.class() == ErrorClass::User, "{refused}");
+    options.endpoint.ssl_mode = Some(SslMode::Require);
+    runtime.block_on(async {
+        SqlStore::open(options.clone()).await?.close().await;
+        anyhow::Ok(())
+    })?;
+    options.endpoint.ssl_mode = Some(SslMode::VerifyFull);
+    let refused = runtime.block_on(SqlStore::open(options)).map(drop).expect_err("nobody vouches for it");
+    ensure!(!refused.to_string().contains("another process"), "{refused}");
     Ok(())
 }

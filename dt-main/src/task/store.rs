@@ -1,7 +1,7 @@
 //! Where a task's positions are: in the files of its log_dir, or in a position table with copies in those files.
 
-use dt_common::Result;
 use dt_common::config::{PositionTable, ResumeKind, TaskConfig};
+use dt_common::{Error, Result};
 use dt_resumer::sql::{Holder, Lease, Peeked, SqlOptions, SqlStore};
 use dt_resumer::{Loaded, LogStore, Mirrored, PositionStore};
 
@@ -18,6 +18,10 @@ pub enum Store {
 impl Store {
     /// Takes hold of the log_dir, and of the task in its position table.
     pub async fn open(config: &TaskConfig, take_over: bool) -> Result<Store> {
+        if take_over && !matches!(config.resumer.kind, ResumeKind::FromDb(_)) {
+            return Err(Error::config("--take-over is for [resumer] resume_type=from_db")
+                .hint("start without it: a process that holds this log_dir is there, or it is gone"));
+        }
         let files = LogStore::open(log_options(config)).await?;
         match &config.resumer.kind {
             ResumeKind::Dummy => Ok(Store::Files { files, resumes: false }),

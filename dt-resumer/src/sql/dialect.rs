@@ -110,19 +110,40 @@ impl Dialect {
         }
     }
 
+    /// Asks for the account as the server knows it.
+    pub(crate) fn current_user(self) -> &'static str {
+        match self {
+            Dialect::Mysql => "SELECT CURRENT_USER()",
+            Dialect::Postgres => "SELECT CURRENT_USER",
+        }
+    }
+
     /// What the account needs once the table is there, as the administrator grants it.
     pub(crate) fn grant(self, table: &TableId, user: &str) -> String {
+        let name = self.table(table);
         match self {
             Dialect::Mysql => {
-                format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {}", self.table(table), self.string(user))
+                let account = match user.rsplit_once('@') {
+                    Some((user, host)) => format!("{}@{}", self.string(user), self.string(host)),
+                    None => self.string(user),
+                };
+                format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {account}")
             }
-            Dialect::Postgres => format!(
-                "GRANT USAGE ON SCHEMA {schema} TO {user}; GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {user}; \
-                 GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {user}",
-                schema = self.name(&table.schema),
-                table = self.table(table),
-                user = self.name(user)
-            ),
+            Dialect::Postgres => {
+                let schema = self.name(&table.schema);
+                let sequence = format!("{}_id_seq", table.table);
+                // The server shortens the sequence's name if it must.
+                let sequence = if self.is_too_long(&sequence) {
+                    format!("ALL SEQUENCES IN SCHEMA {schema}")
+                } else {
+                    format!("SEQUENCE {schema}.{}", self.name(&sequence))
+                };
+                let user = self.name(user);
+                format!(
+                    "GRANT USAGE ON SCHEMA {schema} TO {user}; GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {user}; \
+                     GRANT USAGE ON {sequence} TO {user}"
+                )
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 
 use super::dialect::Dialect;
 use super::fence::{self, Fence, Found, Holder};
-use super::link::TextRow;
+use super::link::{Failure, TextRow};
 use super::session::{Session, taken_over};
 use super::table;
 
@@ -82,10 +82,10 @@ pub(crate) async fn acquire(
         };
         Ok((Some(statement), (mine, found)))
     };
-    let (mine, found) = session
-        .read_and_write(&select, decide)
-        .await
-        .map_err(|failure| table::denied(failure, session, dialect, id))?;
+    let (mine, found) = match session.read_and_write(&select, decide).await {
+        Ok(acquired) => acquired,
+        Err(failure) => return Err(table::denied(failure, session, dialect, id).await),
+    };
     if let Some((holder, _)) = found.as_ref().and_then(|found| found.held(LEASE)) {
         tracing::warn!("the task is taken over from {holder}; epoch {}", mine.epoch);
     }
@@ -125,8 +125,10 @@ impl Held {
                 None => Err(taken_over(None)),
             }
         };
-        let ended = self.session.read_and_write(&select, decide).await;
-        ended.map_err(|failure| table::denied(failure, &self.session, dialect, &self.table))
+        match self.session.read_and_write(&select, decide).await {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(self.denied(failure).await),
+        }
     }
 
     pub(crate) async fn release(&mut self) -> Result<()> {
@@ -135,6 +137,11 @@ impl Held {
         }
         let next = Fence { released: true, ..self.fence.clone() };
         self.replace(&next).await
+    }
+
+    /// What a failure means, with the statement that grants what is missing.
+    pub(crate) async fn denied(&mut self, failure: Failure) -> Error {
+        table::denied(failure, &mut self.session, self.dialect, &self.table).await
     }
 
     /// The error of a writer whose epoch is gone.

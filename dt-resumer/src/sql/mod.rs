@@ -136,7 +136,7 @@ impl SqlStore {
         match held.session.write(write).await {
             Ok(Written::Durable) => Ok(()),
             Ok(Written::Fenced) => Err(held.lost().await),
-            Err(failure) => Err(table::denied(failure, &held.session, held.dialect, &held.table)),
+            Err(failure) => Err(held.denied(failure).await),
         }
     }
 }
@@ -152,8 +152,10 @@ impl PositionStore for SqlStore {
     async fn load(&mut self) -> Result<Loaded> {
         let mut held = self.held.lock().await;
         let select = held.dialect.select(&held.dialect.table(&held.table), &held.dialect.string(&held.task_id));
-        let rows = held.session.rows(&select).await;
-        let rows = rows.map_err(|failure| table::denied(failure, &held.session, held.dialect, &held.table))?;
+        let rows = match held.session.rows(&select).await {
+            Ok(rows) => rows,
+            Err(failure) => return Err(held.denied(failure).await),
+        };
         let Read { loaded, foreign } = rows::read(rows_of(rows)?, &held.task_id, &self.table)?;
         self.writer.replaces(foreign);
         Ok(loaded)
@@ -193,8 +195,10 @@ pub async fn peek(options: &SqlOptions) -> Result<Peeked> {
         return Ok(Peeked { loaded: Loaded::default(), holder: None });
     }
     let (name, task) = (dialect.table(&options.table), dialect.string(&options.task_id));
-    let fence = session.rows(&dialect.select_fence(&name, &task, false)).await;
-    let fence = fence.map_err(|failure| table::denied(failure, &session, dialect, &options.table))?;
+    let fence = match session.rows(&dialect.select_fence(&name, &task, false)).await {
+        Ok(fence) => fence,
+        Err(failure) => return Err(table::denied(failure, &mut session, dialect, &options.table).await),
+    };
     let found = lease::found(&fence, &name)?;
     let rows = rows_of(session.rows(&dialect.select(&name, &task)).await?)?;
     let read = rows::read(rows, &options.task_id, &Arc::from(name))?;

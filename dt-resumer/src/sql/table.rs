@@ -1,6 +1,6 @@
 //! The position table itself: looked at, made if it is missing, widened if it is ape-dts's.
 
-use dt_common::{Error, ErrorClass, Result, TableId};
+use dt_common::{Error, Result, TableId};
 
 use super::dialect::Dialect;
 use super::link::{Failure, FailureKind, TextRow};
@@ -34,9 +34,10 @@ pub(crate) async fn ensure(session: &mut Session, dialect: Dialect, table: &Tabl
         }
         make(session, dialect, table).await?;
     }
+    let grant = grant(session, dialect, table).await;
     Err(Error::user("the position table was made and is not to be seen")
         .with("table", dialect.table(table))
-        .hint(format!("as an administrator: {}", dialect.grant(table, &session.address().user))))
+        .hint(format!("as an administrator: {grant}")))
 }
 
 /// The table as it is; `None` if it is not there.
@@ -120,15 +121,22 @@ async fn make(session: &mut Session, dialect: Dialect, table: &TableId) -> Resul
     };
     if session.rows(&is_there).await?.is_empty() {
         let statement = dialect.create_schema(&table.schema);
-        made(session.exec(&statement).await, session, dialect, table, "the schema", &statement)?;
+        made(session.exec(&statement).await, session, dialect, table, "the schema", &statement).await?;
     }
     let statement = dialect.create_table(table);
-    made(session.exec(&statement).await, session, dialect, table, "the table", &statement)
+    made(session.exec(&statement).await, session, dialect, table, "the table", &statement).await
 }
 
-fn made(
+/// The statements that grant what the account needs, by the name that the server has for it.
+async fn grant(session: &mut Session, dialect: Dialect, table: &TableId) -> String {
+    let named = session.rows(dialect.current_user()).await.unwrap_or_default();
+    let named = named.into_iter().next().and_then(|row| row.into_iter().next()).flatten();
+    dialect.grant(table, &named.unwrap_or_else(|| session.address().user.clone()))
+}
+
+async fn made(
     ended: Result<(), Failure>,
-    session: &Session,
+    session: &mut Session,
     dialect: Dialect,
     table: &TableId,
     what: &str,
@@ -143,7 +151,7 @@ fn made(
                 "the schema" => format!("; {}", dialect.create_table(table)),
                 _ => String::new(),
             };
-            let grant = dialect.grant(table, &session.address().user);
+            let grant = grant(session, dialect, table).await;
             Err(Error::user(format!("{what} of the position table is missing, and the account may not make it"))
                 .with("table", dialect.table(table))
                 .with("privilege", "CREATE")
@@ -186,13 +194,16 @@ fn check_names(dialect: Dialect, table: &TableId) -> Result<()> {
 }
 
 /// A statement that reads or writes the table failed for want of a privilege: which, and how it is granted.
-pub(crate) fn denied(failure: Failure, session: &Session, dialect: Dialect, table: &TableId) -> Error {
+pub(crate) async fn denied(failure: Failure, session: &mut Session, dialect: Dialect, table: &TableId) -> Error {
     match failure.kind {
-        FailureKind::Denied => Error::new(ErrorClass::User, "the account may not use the position table")
-            .with("table", dialect.table(table))
-            .with("privileges", "SELECT, INSERT, UPDATE, DELETE")
-            .caused_by(failure.error)
-            .hint(format!("as an administrator: {}", dialect.grant(table, &session.address().user))),
+        FailureKind::Denied => {
+            let grant = grant(session, dialect, table).await;
+            Error::user("the account may not use the position table")
+                .with("table", dialect.table(table))
+                .with("privileges", "SELECT, INSERT, UPDATE, DELETE")
+                .caused_by(failure.error)
+                .hint(format!("as an administrator: {grant}"))
+        }
         FailureKind::Duplicate | FailureKind::Other => failure.error,
     }
 }
