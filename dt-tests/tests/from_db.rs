@@ -115,7 +115,8 @@ fn a_second_process_is_refused_while_the_first_runs_and_takes_over_only_when_it_
 fn a_process_that_slept_through_its_lease_cannot_write_any_more() -> Result<()> {
     let (source, target, task) = table("from_db_asleep", 8000)?;
     let positions = Positions::on(Kind::Postgres18, "asleep")?;
-    let task = slowly(positions.of(task));
+    // No save comes in between: it is the lease that tells it.
+    let task = slowly(positions.of(task)).set("pipeline", "checkpoint_interval_secs", "3600");
     let mut asleep = task.spawn()?;
     asleep.until("a position is recorded", || Ok(positions.count("SnapshotDoing")? == 1))?;
     signal(&asleep, "STOP")?;

@@ -34,12 +34,14 @@ pub async fn run(
     stop: watch::Receiver<bool>,
 ) -> Result<End> {
     let store = Store::open(config, take_over).await?;
-    let lease = store.lease();
-    let ended = run_with(config, store, bars, stop).await;
+    let Some(lease) = store.lease() else { return run_with(config, store, bars, stop).await };
+    let ended = tokio::select! {
+        ended = run_with(config, store, bars, stop) => ended,
+        // Invariant 10: what has been read is older than what the other process writes. It is dropped, not drained.
+        error = lease.lost() => Err(error),
+    };
     // However it ended, nothing is written any more.
-    if let Some(lease) = lease {
-        lease.release().await;
-    }
+    lease.release().await;
     ended
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use dt_common::{Error, Result, TableId};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::dialect::Dialect;
 use super::fence::{self, Fence, Found, Holder};
@@ -34,6 +34,7 @@ pub(crate) struct Held {
 #[derive(Clone)]
 pub struct Lease {
     held: Arc<Mutex<Held>>,
+    lost: watch::Receiver<bool>,
 }
 
 impl std::fmt::Debug for Lease {
@@ -43,8 +44,18 @@ impl std::fmt::Debug for Lease {
 }
 
 impl Lease {
-    pub(crate) fn new(held: Arc<Mutex<Held>>) -> Lease {
-        Lease { held }
+    pub(crate) fn new(held: Arc<Mutex<Held>>, lost: watch::Receiver<bool>) -> Lease {
+        Lease { held, lost }
+    }
+
+    /// Comes back when another process has taken the task over, which is noticed at the next renewal: then whoever writes
+    /// for this task should be stopped at once. Never, once the lease is given back.
+    pub async fn lost(&self) -> Error {
+        let mut lost = self.lost.clone();
+        if lost.wait_for(|lost| *lost).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        self.held.lock().await.lost().await
     }
 
     /// Gives the task back, so that the next process need not wait. Whoever still has the store cannot write any more. A
@@ -107,26 +118,29 @@ pub(crate) fn found(rows: &[TextRow], table: &str) -> Result<Option<Found>> {
     Ok(Some(Found { fence, age }))
 }
 
+/// What became of replacing the fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Replaced {
+    Done,
+    NotOurs,
+}
+
 impl Held {
     fn names(&self) -> (String, String) {
         (self.dialect.table(&self.table), self.dialect.string(&self.task_id))
     }
 
-    /// Writes `next` in place of our fence.
-    async fn replace(&mut self, next: &Fence) -> Result<()> {
+    /// Writes `next` in place of our fence, if it is still there.
+    async fn replace(&mut self, next: &Fence) -> Result<Replaced> {
         let (name, task) = self.names();
         let (dialect, mine, text) = (self.dialect, self.fence.clone(), next.to_json());
         let select = dialect.select_fence(&name, &task, true);
-        let decide = |rows: Vec<TextRow>| {
-            let found = found(&rows, &name)?;
-            match &found {
-                Some(found) if found.fence == mine => Ok((Some(dialect.update_fence(&name, &task, &text)), ())),
-                Some(found) => Err(taken_over(Some(&found.fence.holder))),
-                None => Err(taken_over(None)),
-            }
+        let decide = |rows: Vec<TextRow>| match found(&rows, &name)? {
+            Some(found) if found.fence == mine => Ok((Some(dialect.update_fence(&name, &task, &text)), Replaced::Done)),
+            Some(_) | None => Ok((None, Replaced::NotOurs)),
         };
         match self.session.read_and_write(&select, decide).await {
-            Ok(()) => Ok(()),
+            Ok(replaced) => Ok(replaced),
             Err(failure) => Err(self.denied(failure).await),
         }
     }
@@ -136,7 +150,8 @@ impl Held {
             return Ok(());
         }
         let next = Fence { released: true, ..self.fence.clone() };
-        self.replace(&next).await
+        // One that is not ours is for its holder to give back.
+        self.replace(&next).await.map(drop)
     }
 
     /// What a failure means, with the statement that grants what is missing.
@@ -156,9 +171,9 @@ impl Held {
     }
 }
 
-/// Renews the lease for as long as somebody has it. That another process has taken the task over is told when positions
-/// are to be written; that the server is away, too.
-pub(crate) async fn renew(held: Weak<Mutex<Held>>) {
+/// Renews the lease for as long as somebody has it, and says so when another process has taken the task over. That the
+/// server is away is no loss: the epoch may still be ours.
+pub(crate) async fn renew(held: Weak<Mutex<Held>>, lost: watch::Sender<bool>) {
     loop {
         tokio::time::sleep(RENEWED_EVERY).await;
         let Some(held) = held.upgrade() else { return };
@@ -168,14 +183,13 @@ pub(crate) async fn renew(held: Weak<Mutex<Held>>) {
         }
         let fence = held.fence.clone();
         match held.replace(&fence).await {
-            Ok(()) => {}
-            Err(error) if error.class().is_transient() => {
-                tracing::warn!("the lease on the task was not renewed: {error}")
-            }
-            Err(error) => {
-                tracing::error!("{error}");
+            Ok(Replaced::Done) => {}
+            Ok(Replaced::NotOurs) => {
+                held.is_over = true;
+                lost.send_replace(true);
                 return;
             }
+            Err(error) => tracing::warn!("the lease on the task was not renewed: {error}"),
         }
     }
 }

@@ -32,7 +32,7 @@ use async_trait::async_trait;
 use dt_common::config::Endpoint;
 use dt_common::ladder::{Recordable, Saved};
 use dt_common::{Error, Result, TableId};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 pub use dialect::Dialect;
 pub use fence::{Fence, Holder};
@@ -83,6 +83,7 @@ impl SqlOptions {
 /// [`Lease::release`] gives it back. Dropped without that, it ends by itself.
 pub struct SqlStore {
     held: Arc<Mutex<Held>>,
+    lost: watch::Receiver<bool>,
     writer: PositionWriter,
     table: Arc<str>,
 }
@@ -104,13 +105,15 @@ impl SqlStore {
         let writer = PositionWriter::new(dialect, &table, &task_id, &fence, limits);
         let name = Arc::from(dialect.table(&table));
         let held = Arc::new(Mutex::new(Held { session, dialect, table, task_id, fence, is_over: false }));
-        tokio::spawn(lease::renew(Arc::downgrade(&held)));
-        Ok(SqlStore { held, writer, table: name })
+        let (lose, lost) = watch::channel(false);
+        // It ends by itself when nobody has the lease any more.
+        tokio::spawn(lease::renew(Arc::downgrade(&held), lose));
+        Ok(SqlStore { held, lost, writer, table: name })
     }
 
     /// The lease, to be given back when all writing is over.
     pub fn lease(&self) -> Lease {
-        Lease::new(Arc::clone(&self.held))
+        Lease::new(Arc::clone(&self.held), self.lost.clone())
     }
 
     /// Ends the store and gives its lease back.
