@@ -4,7 +4,7 @@
 mod position_tables;
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use dt_tests::db::{Db, Dialect};
@@ -112,15 +112,24 @@ fn a_second_process_is_refused_while_the_first_runs_and_takes_over_only_when_it_
 }
 
 #[test]
-fn a_process_that_slept_through_its_lease_cannot_write_any_more() -> Result<()> {
-    let (source, target, task) = table("from_db_asleep", 8000)?;
-    let positions = Positions::on(Kind::Postgres18, "asleep")?;
+fn a_process_that_slept_through_its_lease_in_postgresql_cannot_write_any_more() -> Result<()> {
+    slept(Kind::Postgres18, "from_db_asleep_pg")
+}
+
+#[test]
+fn a_process_that_slept_through_its_lease_in_mysql_cannot_write_any_more() -> Result<()> {
+    slept(Kind::Mysql, "from_db_asleep_mysql")
+}
+
+fn slept(kind: Kind, database: &str) -> Result<()> {
+    let (source, target, task) = table(database, 8000)?;
+    let positions = Positions::on(kind, "asleep")?;
     // No save comes in between: it is the lease that tells it.
     let task = slowly(positions.of(task)).set("pipeline", "checkpoint_interval_secs", "3600");
     let mut asleep = task.spawn()?;
     asleep.until("a position is recorded", || Ok(positions.count("SnapshotDoing")? == 1))?;
     signal(&asleep, "STOP")?;
-    let second = elsewhere("from_db_asleep", &positions)?;
+    let second = elsewhere(database, &positions)?;
     let mut refusals = 0;
     let done = deadline::until("the lease has ended", Duration::from_secs(90), || {
         let ended = second.run()?;
@@ -132,10 +141,12 @@ fn a_process_that_slept_through_its_lease_cannot_write_any_more() -> Result<()> 
     let newest = format!("SELECT MAX(id), COUNT(*) FROM {}", positions.table());
     let before = positions.db()?.rows(&newest)?;
     signal(&asleep, "CONT")?;
+    let woken = Instant::now();
     let fenced = asleep.wait()?.expect_code(3)?;
+    ensure!(woken.elapsed() < Duration::from_secs(10), "it noticed after {:?} only", woken.elapsed());
     ensure!(fenced.stderr.contains("another process has taken this task over"), "{}", fenced.said());
     ensure!(positions.db()?.rows(&newest)? == before, "it wrote after all");
-    is_equal(&source, &target, "from_db_asleep")
+    is_equal(&source, &target, database)
 }
 
 #[test]

@@ -42,8 +42,8 @@ fn a_mysql_snapshot_in_chunks_survives_kills_with_positions_in_mysql() -> Result
 }
 
 #[test]
-fn a_postgresql_snapshot_survives_kills_with_positions_in_mysql() -> Result<()> {
-    println!("{}", snapshot_survives(Kind::Postgres15, Parts::Tables, Kind::Mysql)?);
+fn a_postgresql_snapshot_survives_kills_with_positions_in_mariadb() -> Result<()> {
+    println!("{}", snapshot_survives(Kind::Postgres15, Parts::Tables, Kind::Mariadb)?);
     Ok(())
 }
 

@@ -145,6 +145,15 @@ impl Held {
         }
     }
 
+    async fn renew(&mut self) -> Result<Replaced> {
+        let fence = self.fence.clone();
+        match self.replace(&fence).await {
+            // The server has ended the session of a process that slept: what it missed is to be known now.
+            Err(error) if error.class().is_transient() => self.replace(&fence).await,
+            ended => ended,
+        }
+    }
+
     pub(crate) async fn release(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.is_over, true) {
             return Ok(());
@@ -181,8 +190,7 @@ pub(crate) async fn renew(held: Weak<Mutex<Held>>, lost: watch::Sender<bool>) {
         if held.is_over {
             return;
         }
-        let fence = held.fence.clone();
-        match held.replace(&fence).await {
+        match held.renew().await {
             Ok(Replaced::Done) => {}
             Ok(Replaced::NotOurs) => {
                 held.is_over = true;

@@ -49,13 +49,6 @@ pub struct PositionWrite {
     pub statements: Vec<String>,
 }
 
-impl PositionWrite {
-    /// All statements, the guard first.
-    pub fn all(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.guard.as_str()).chain(self.statements.iter().map(String::as_str))
-    }
-}
-
 /// Makes the statements of one task and one epoch.
 #[derive(Clone, Debug)]
 pub struct PositionWriter {
