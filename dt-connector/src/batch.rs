@@ -25,6 +25,11 @@ pub enum RowFormat {
     /// alone is a value that was stored out of line and did not change; a value never looks like that, for its
     /// back-slashes are doubled.
     PgText,
+    /// MongoDB's documents as BSON (bsonspec.org, version 1.1), one after the other: each begins with its own length. They
+    /// are passed on byte for byte, and no one decodes them but for `_id`. In changes `before` is a document with the `_id`,
+    /// and `after` of an update either the whole document, which begins with `_id`, or what the oplog says of the update,
+    /// which begins with a name that begins with a dollar.
+    Bson,
 }
 
 /// Rows, or changes of rows, that were read together.
@@ -56,8 +61,19 @@ impl Block {
         (self.data.len() + changes) as u64
     }
 
+    /// Whether it is DDL, which goes alone.
+    pub fn is_ddl(&self) -> bool {
+        match &self.contents {
+            BlockContents::Rows(_) => false,
+            BlockContents::Changes(changes) => changes.iter().any(|change| matches!(change.op, Op::Ddl { .. })),
+        }
+    }
+
     /// Whether the two may be applied in one target transaction: rows of the same table, or changes.
     pub fn goes_with(&self, other: &Block) -> bool {
+        if self.is_ddl() || other.is_ddl() {
+            return false;
+        }
         let alike = match (&self.contents, &other.contents) {
             (BlockContents::Rows(table), BlockContents::Rows(other)) => Arc::ptr_eq(table, other),
             (BlockContents::Changes(_), BlockContents::Changes(_)) => true,
@@ -110,6 +126,13 @@ pub enum Op {
         /// The row that was.
         before: Range<usize>,
     },
+    /// A statement that changes which tables there are, or how they are. Its block holds nothing else and has a checkpoint,
+    /// and so has what was sent before it. The pipeline records what was before, then this, then goes on: so it comes
+    /// again only by itself, and the sinker tells a repetition by what the target is.
+    Ddl {
+        /// The statement as the target executes it, its names already those of the target.
+        command: Range<usize>,
+    },
     /// All rows are no more. What follows it directly for other tables was the same statement.
     Truncate {
         /// Whether the sequences of the table's columns begin anew.
@@ -155,7 +178,7 @@ impl Batch {
     pub fn new(ticket: Ticket, blocks: Vec<Block>, memory: Vec<OwnedSemaphorePermit>) -> Self {
         let first = blocks.first().expect("batch: no block");
         assert_eq!(first.lane, ticket.lane(), "batch: a block of another lane");
-        for block in &blocks {
+        for block in &blocks[1..] {
             assert!(block.goes_with(first), "batch: blocks that do not go together");
         }
         Batch { ticket, blocks, _memory: memory }
@@ -183,6 +206,16 @@ impl Batch {
             };
             changes.iter().map(move |change| (change, &block.data))
         })
+    }
+
+    /// Whether it is a statement of DDL, alone.
+    pub fn is_ddl(&self) -> bool {
+        self.blocks[0].is_ddl()
+    }
+
+    /// The last place that the batch says by itself; `None` if it lies within a transaction.
+    pub fn progress(&self) -> Option<&Position> {
+        self.blocks.iter().rev().find_map(|block| block.progress.as_ref())
     }
 
     /// How the rows are written down.

@@ -25,7 +25,7 @@ impl Target for DummyTarget {
     }
 
     fn formats(&self) -> &[RowFormat] {
-        &[RowFormat::MysqlText, RowFormat::PgBinary, RowFormat::PgText]
+        &[RowFormat::MysqlText, RowFormat::PgBinary, RowFormat::PgText, RowFormat::Bson]
     }
 
     async fn prepare(&mut self, tables: &[Arc<RoutedTable>], offered: &[RowFormat]) -> Result<Vec<RowFormat>> {

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use dt_common::config::{Events, FilterConfig, TablePattern, Token};
+use dt_common::config::{Ddls, Events, FilterConfig, TablePattern, Token};
 use dt_common::{DbType, Error, Result, TableId};
 use regex::Regex;
 
@@ -21,6 +21,7 @@ pub struct Filter {
     ignored_columns: HashMap<TableId, Vec<String>>,
     conditions: HashMap<TableId, String>,
     events: Events,
+    ddls: Ddls,
     /// What names something exactly, in the order of the file, for [`Filter::unmatched`].
     exact: Vec<ExactEntry>,
 }
@@ -50,6 +51,7 @@ impl Filter {
             ignored_columns: config.ignore_cols.iter().map(|e| (e.table.clone(), e.columns.clone())).collect(),
             conditions: config.where_conditions.iter().map(|e| (e.table.clone(), e.condition.clone())).collect(),
             events: config.do_events,
+            ddls: config.do_ddls,
             exact: exact_entries(config),
         };
         match filter.exact.iter().find(|entry| is_system_schema(filter.db_type, entry.name.schema())) {
@@ -75,6 +77,19 @@ impl Filter {
         !is_system_schema(self.db_type, schema)
             && !self.ignore_schemas.hold(schema)
             && (self.do_schemas.hold(schema) || self.do_tables.may_hold_schema(schema))
+    }
+
+    /// Whether every table of the schema passes, whatever its name is.
+    pub fn passes_whole_schema(&self, schema: &str) -> bool {
+        !is_system_schema(self.db_type, schema)
+            && !self.ignore_schemas.hold(schema)
+            && !self.ignore_tables.may_hold_schema(schema)
+            && self.do_schemas.hold(schema)
+    }
+
+    /// Which kinds of DDL are applied.
+    pub fn ddls(&self) -> Ddls {
+        self.ddls
     }
 
     /// Which kinds of changes are copied.
@@ -305,6 +320,15 @@ mod tests {
     #[test]
     fn ignore_beats_do() {
         check("do_dbs=a,b\ndo_tbs=c.x,b.x\nignore_dbs=b\nignore_tbs=a.x,c.x", &["a|y"], &["a|x", "b|x", "b|y", "c|x"]);
+    }
+
+    #[test]
+    fn a_schema_passes_whole_if_nothing_of_it_is_left_out() {
+        let filter = filter("do_dbs=a,b\ndo_tbs=c.*\nignore_tbs=b.x");
+        assert!(filter.passes_whole_schema("a"));
+        for schema in ["b", "c", "d", "mysql"] {
+            assert!(!filter.passes_whole_schema(schema), "{schema}");
+        }
     }
 
     #[test]

@@ -54,6 +54,29 @@ impl Router {
         }
     }
 
+    /// Another table that has the same name on the target and is copied as `passes` says; by the maps alone, whether it
+    /// exists or not.
+    pub fn meets(&self, table: &TableId, passes: impl Fn(&TableId) -> bool) -> Option<TableId> {
+        let target = self.target_of(table);
+        let by_schema = self.schemas.iter().filter(|(_, to)| **to == target.schema);
+        let by_schema = by_schema.map(|(from, _)| TableId::new(from, &target.table));
+        let by_table = self.tables.iter().filter(|(_, to)| **to == target).map(|(from, _)| from.clone());
+        let mut others: Vec<TableId> = by_schema.chain(by_table).chain([target.clone()]).collect();
+        others.sort();
+        others.into_iter().find(|other| other != table && self.target_of(other) == target && passes(other))
+    }
+
+    /// The target's schema that all tables of this one are routed to, if none of another schema is that is copied as
+    /// `passes` says; by the maps alone.
+    pub fn whole_schema(&self, schema: &str, passes: impl Fn(&str) -> bool) -> Option<String> {
+        let target = self.schemas.get(schema).map_or(schema, String::as_str);
+        let is_split = self.tables.keys().any(|from| from.schema == schema);
+        let from_others = self.tables.values().any(|to| to.schema == target);
+        let routed_too = self.schemas.iter().any(|(from, to)| from != schema && to == target && passes(from));
+        let named_so = target != schema && !self.schemas.contains_key(target) && passes(target);
+        (!is_split && !from_others && !routed_too && !named_so).then(|| target.to_owned())
+    }
+
     /// The table with its names on the target. A configuration error if `col_map` names a column that is not copied,
     /// or gives a column the name that another one has.
     pub fn route(&self, source: TableSchema) -> Result<RoutedTable> {
@@ -200,6 +223,31 @@ mod tests {
         let routed: Vec<RoutedTable> =
             tables.iter().map(|id| router.route(schema(id.clone(), &["p"])).unwrap()).collect();
         assert_eq!(merged(routed.iter()), [(id("all", "t"), vec![id("shard_1", "t"), id("shard_2", "t")])]);
+    }
+
+    #[test]
+    fn tables_that_meet_on_the_target_are_told_by_name() {
+        let router = router(&[("p", "q")]);
+        let any = |_: &TableId| true;
+        assert_eq!(router.meets(&id("shard_1", "t"), any), Some(id("all", "t")));
+        assert_eq!(router.meets(&id("shard_1", "t"), |other| other.schema != "all"), Some(id("shard_2", "t")));
+        assert_eq!(
+            router.meets(&id("shard_1", "t"), |other| !other.schema.ends_with("2") && other.schema != "all"),
+            None
+        );
+        assert_eq!(router.meets(&id("a", "other"), any), Some(id("x", "other")));
+        assert_eq!(router.meets(&id("b", "t"), any), None);
+    }
+
+    #[test]
+    fn a_schema_is_routed_whole_if_no_other_is_routed_there() {
+        let router = router(&[("p", "q")]);
+        let any = |_: &str| true;
+        assert_eq!(router.whole_schema("b", any), Some("b".to_owned()));
+        assert_eq!(router.whole_schema("a", any), None, "one of its tables goes elsewhere");
+        assert_eq!(router.whole_schema("shard_2", any), None, "a table of another is routed there");
+        assert_eq!(router.whole_schema("x", any), None, "another schema is routed there");
+        assert_eq!(router.whole_schema("x", |schema| schema == "x"), Some("x".to_owned()));
     }
 
     #[test]

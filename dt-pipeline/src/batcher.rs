@@ -126,7 +126,8 @@ impl Open {
         let contents = &mut self.cut.contents;
         contents.rows += block.rows;
         contents.bytes += block.bytes();
-        contents.progress = block.progress.take().or(contents.progress.take());
+        // The sinker may want to know as well how far the source has come.
+        contents.progress = block.progress.clone().or(contents.progress.take());
         contents.checkpoint = block.checkpoint.take().or(contents.checkpoint.take());
         self.cut.memory.extend(memory);
         self.cut.blocks.push(block);

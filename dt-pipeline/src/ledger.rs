@@ -7,7 +7,7 @@
 //!
 //! Lanes may form a group (the chunks of a table): once all of them have finished, so has the group.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use dt_common::LaneId;
 use dt_common::ladder::{Applied, Ticket};
@@ -36,6 +36,9 @@ pub struct Advance {
     pub progress: Option<Position>,
     /// The last applied boundary; `None` if it has not moved.
     pub checkpoint: Option<Position>,
+    /// Whether a first position is wanted soon: of a table, or of the first of a group, which may hold rows that cannot be
+    /// found again. Any other part of a group knows where it begins without one.
+    pub first_soon: bool,
     /// Set once, when all batches of an ended lane are applied.
     pub finished: Option<Finished>,
 }
@@ -65,7 +68,7 @@ pub enum GroupFinished {
 /// Lanes that are one thing in the target: the chunks of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaneGroup {
-    /// The lanes; at least one, each in one group only.
+    /// The lanes in order; at least one, each in one group only.
     pub lanes: Vec<LaneId>,
     /// What is recorded once everything of all of them is applied.
     pub finished: Position,
@@ -88,6 +91,8 @@ pub struct Ledger {
     lanes: BTreeMap<LaneId, Lane>,
     groups: Vec<Group>,
     group_of: BTreeMap<LaneId, usize>,
+    // The lanes of groups but the first of each.
+    later_parts: BTreeSet<LaneId>,
 }
 
 #[derive(Debug)]
@@ -117,6 +122,7 @@ impl Ledger {
         let mut ledger = Ledger::default();
         for (at, LaneGroup { lanes, finished }) in groups.into_iter().enumerate() {
             ledger.groups.push(Group { unfinished: lanes.len(), finished });
+            ledger.later_parts.extend(lanes.iter().skip(1));
             ledger.group_of.extend(lanes.into_iter().map(|lane| (lane, at)));
         }
         ledger
@@ -186,7 +192,8 @@ impl Ledger {
     // Moves the low watermark over everything that is applied without a gap (invariant 2).
     fn advance(&mut self, id: LaneId) -> Advance {
         let lane = self.lanes.get_mut(&id).expect("ledger: a lane that was looked at before");
-        let mut advance = Advance { lane: id, progress: None, checkpoint: None, finished: None };
+        let first_soon = !self.later_parts.contains(&id);
+        let mut advance = Advance { lane: id, progress: None, checkpoint: None, first_soon, finished: None };
         while let Some(entry) = lane.open.pop_front_if(|entry| entry.applied) {
             lane.lowest_open += 1;
             advance.progress = entry.contents.progress.or(advance.progress);

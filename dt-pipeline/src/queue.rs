@@ -51,6 +51,16 @@ impl Queue {
         lane_is_free && self.out + self.ready.len() < self.sinkers
     }
 
+    /// What [`Queue::pop`] would give.
+    pub fn peek(&self) -> Option<&Batch> {
+        if self.out < self.sinkers { self.ready.front() } else { None }
+    }
+
+    /// Whether no batch is out.
+    pub fn none_is_out(&self) -> bool {
+        self.out == 0
+    }
+
     /// The next batch for a sinker, if one is free and one may go.
     pub fn pop(&mut self) -> Option<Batch> {
         if self.out >= self.sinkers {

@@ -1,6 +1,6 @@
 //! The recorder: when which positions are saved.
 //!
-//! Finished tables and a table's first position are saved at once (what comes before that position may be rows that
+//! Finished tables (not parts of them) and a table's first position are saved at once (what comes before that position may be rows that
 //! cannot be found again), positions in progress every interval, and all of them at the end. One save is in
 //! flight at a time; what becomes recordable meanwhile goes together into the next one (group commit), so a slow
 //! store is never more than one save behind and never sees a position move backwards (invariant 3). A save that fails
@@ -50,6 +50,7 @@ pub struct Recorder {
     current: BTreeMap<LaneId, Position>,
     checkpoint: BTreeMap<LaneId, Position>,
     finished: Vec<Position>,
+    finished_parts: Vec<Position>,
     // Lanes in progress of which a position has been taken in.
     placed: BTreeSet<LaneId>,
     due: Duration,
@@ -85,6 +86,7 @@ impl Recorder {
             current: BTreeMap::new(),
             checkpoint: BTreeMap::new(),
             finished: Vec::new(),
+            finished_parts: Vec::new(),
             placed: BTreeSet::new(),
             due: options.interval,
             closing: Closing::No,
@@ -97,7 +99,8 @@ impl Recorder {
     /// Takes in what has become recordable.
     pub fn advance(&mut self, advance: Advance) {
         let lane = advance.lane;
-        if advance.progress.is_some() && advance.finished.is_none() && self.placed.insert(lane) {
+        let is_first = advance.progress.is_some() && advance.finished.is_none() && self.placed.insert(lane);
+        if is_first && advance.first_soon {
             self.due = Duration::ZERO;
         }
         self.current.extend(advance.progress.map(|position| (lane, position)));
@@ -106,10 +109,11 @@ impl Recorder {
             // A finished table's progress says nothing that the finished line does not.
             self.current.remove(&lane);
             self.placed.remove(&lane);
-            self.finished.push(finished.position);
             match finished.group {
-                GroupFinished::Finished(position) => self.finished.push(position),
-                GroupFinished::Alone | GroupFinished::NotYet => {}
+                GroupFinished::Alone => self.finished.push(finished.position),
+                // A part is progress of the whole.
+                GroupFinished::NotYet => self.finished_parts.push(finished.position),
+                GroupFinished::Finished(group) => self.finished.extend([finished.position, group]),
             }
         }
     }
@@ -138,7 +142,12 @@ impl Recorder {
         }
         let last = self.closing == Closing::Asked;
         let mut entries = entries(Rung::Finished, std::mem::take(&mut self.finished));
-        if last || (self.has_moved() && self.due <= now) {
+        let in_progress = last || (self.has_moved() && self.due <= now);
+        if in_progress || !entries.is_empty() {
+            // Parts never come after their whole.
+            entries.splice(0..0, self::entries(Rung::Finished, std::mem::take(&mut self.finished_parts)));
+        }
+        if in_progress {
             self.due = now + self.options.interval;
             entries.extend(self.in_progress());
         }
@@ -158,7 +167,7 @@ impl Recorder {
     }
 
     fn has_moved(&self) -> bool {
-        !self.current.is_empty() || !self.checkpoint.is_empty()
+        !self.current.is_empty() || !self.checkpoint.is_empty() || !self.finished_parts.is_empty()
     }
 
     /// The save in flight is durable.
@@ -215,6 +224,11 @@ impl Recorder {
         self.is_prepared
     }
 
+    /// Whether all that has become recordable is durable.
+    pub fn is_settled(&self) -> bool {
+        !self.has_moved() && self.finished.is_empty() && matches!(self.saving, Saving::Idle)
+    }
+
     /// Whether a save is in flight.
     pub fn is_saving(&self) -> bool {
         matches!(self.saving, Saving::InFlight)
@@ -262,12 +276,18 @@ mod tests {
     }
 
     fn moved(lane: u32, progress: u64, checkpoint: Option<u64>) -> Advance {
-        Advance { lane: LaneId(lane), progress: Some(at(progress)), checkpoint: checkpoint.map(at), finished: None }
+        Advance {
+            lane: LaneId(lane),
+            progress: Some(at(progress)),
+            checkpoint: checkpoint.map(at),
+            first_soon: true,
+            finished: None,
+        }
     }
 
     fn finished(lane: u32, position: u64) -> Advance {
         let finished = Some(Finished { position: at(position), rows: 1, group: GroupFinished::Alone });
-        Advance { lane: LaneId(lane), progress: None, checkpoint: None, finished }
+        Advance { lane: LaneId(lane), progress: None, checkpoint: None, first_soon: true, finished }
     }
 
     fn saved(recordable: Option<Recordable>) -> Vec<(Rung, Position)> {
@@ -303,6 +323,27 @@ mod tests {
         recorder.advance(moved(1, 6, None));
         recorder.advance(finished(1, 99));
         assert_eq!(saved(recorder.poll(SEC)), [(Rung::Finished, at(99))]);
+        recorder.saved();
+        assert_eq!(recorder.poll(100 * SEC), None);
+    }
+
+    #[test]
+    fn a_finished_part_waits_for_the_interval_or_for_its_whole() {
+        let part = |lane, position, group| Advance {
+            finished: Some(Finished { position: at(position), rows: 1, group }),
+            first_soon: false,
+            ..finished(lane, position)
+        };
+        let mut recorder = recorder(Order::Any);
+        recorder.advance(Advance { first_soon: false, ..moved(1, 5, None) });
+        recorder.advance(part(2, 20, GroupFinished::NotYet));
+        assert_eq!((recorder.poll(SEC), recorder.deadline()), (None, Some(10 * SEC)));
+        let due = [(Rung::Finished, at(20)), (Rung::Current, at(5)), (Rung::Checkpoint, Position::None)];
+        assert_eq!(saved(recorder.poll(10 * SEC)), due);
+        recorder.saved();
+        recorder.advance(part(3, 30, GroupFinished::NotYet));
+        recorder.advance(part(1, 10, GroupFinished::Finished(at(100))));
+        assert_eq!(saved(recorder.poll(11 * SEC)), [30, 10, 100].map(|position| (Rung::Finished, at(position))));
         recorder.saved();
         assert_eq!(recorder.poll(100 * SEC), None);
     }

@@ -147,6 +147,8 @@ pub struct State {
     mode: Mode,
     reading: bool,
     acknowledging: bool,
+    // The batch that was handed out last is DDL.
+    after_ddl: bool,
     hurried: bool,
     first_error: Option<Error>,
     outcome: Outcome,
@@ -165,6 +167,7 @@ impl State {
             mode: Mode::Running,
             reading: true,
             acknowledging: false,
+            after_ddl: false,
             hurried: false,
             first_error: None,
             outcome: Outcome { rows: 0, bytes: 0, tables_finished: 0, replaced_rows: 0, end: End::Complete },
@@ -360,13 +363,24 @@ impl State {
         }
     }
 
+    // DDL comes again only by itself: before it and after it, all that is applied is recorded first.
+    fn may_apply(&mut self, now: Duration) -> bool {
+        let is_ddl = self.queue.peek().is_some_and(Batch::is_ddl);
+        if !is_ddl && !self.after_ddl {
+            return self.recorder.is_prepared();
+        }
+        self.recorder.flush(now);
+        self.queue.none_is_out() && self.recorder.is_settled() && self.recorder.is_prepared()
+    }
+
     // What follows from the state alone, whatever has just happened.
     fn go_on(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let aged = self.batcher.cut_aged(now, |lane| self.queue.may_go(lane));
         self.enqueue(aged);
-        while self.recorder.is_prepared()
+        while self.may_apply(now)
             && let Some(batch) = self.queue.pop()
         {
+            self.after_ddl = batch.is_ddl();
             actions.push(Action::Apply(batch));
         }
         let all_applied = !self.reading && self.queue.is_idle();

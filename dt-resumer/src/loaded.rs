@@ -188,7 +188,8 @@ impl Stored {
             Position::RdbSnapshotSplit(split) => Some(&split.lineage),
             Position::MysqlCdc(cdc) => Some(&cdc.lineage),
             Position::PgCdc(cdc) => Some(&cdc.lineage),
-            Position::None | Position::MongoCdc(_) | Position::Redis(_) => None,
+            Position::MongoCdc(cdc) => Some(&cdc.lineage),
+            Position::None | Position::Redis(_) => None,
         }
     }
 }

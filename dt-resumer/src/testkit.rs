@@ -160,7 +160,13 @@ fn every_kind() -> Vec<Entry> {
     };
     let mongo = |operation_time| {
         let resume_token = r#"{"_data":"8266"}"#.to_owned();
-        Position::MongoCdc(MongoCdc { resume_token, operation_time, timestamp: String::new() })
+        Position::MongoCdc(MongoCdc {
+            resume_token,
+            operation_time,
+            increment: Some(1),
+            timestamp: String::new(),
+            lineage: lineage(),
+        })
     };
     let redis = |repl_offset| {
         let (repl_id, timestamp) = ("66f8".to_owned(), String::new());

@@ -1,5 +1,6 @@
 //! `[extractor]`: what is read, from where, and how.
 
+use super::change_stream::{self, MongoCdcOptions};
 use super::endpoint::{self, Endpoint};
 use super::keys::{Key, Section, keys};
 use super::pipeline::PipelineConfig;
@@ -10,13 +11,13 @@ use crate::ids::DbType;
 
 keys! { KEYS:
     EXTRACT_TYPE = Key::required("extract_type", "`snapshot` copies what is there, `cdc` follows what \
-        changes (`db_type=mysql` and `db_type=pg`). Known and not available yet: `struct`, `check_log`, `snapshot_and_cdc`.");
+        changes (not yet for `db_type=redis`). Known and not available yet: `struct`, `check_log`, `snapshot_and_cdc`.");
     BATCH_SIZE = Key::derived("batch_size", "`[pipeline] buffer_size` / `parallel_size`", "Rows of a \
-        page, and about those of a chunk.").on_snapshots();
+        page; if given, about those of a chunk as well, else 100000.").on_snapshots();
     PARALLEL_SIZE = Key::value("parallel_size", "1", "Tables, or chunks of tables, that are read at the same \
         time.").on_snapshots();
     PARALLEL_TYPE = Key::value("parallel_type", "table", "What is read in parallel: `table`, or `chunk`: a table of \
-        more rows than `batch_size` is cut by its key into chunks of about that many, 1000 at most.").on_snapshots();
+        more rows than a chunk is cut by its key, into 1000 chunks at most (see `batch_size`).").on_snapshots();
     PARTITION_COLS = Key::unset("partition_cols", "Columns by which tables are cut into chunks.").not_yet();
     MAX_RPS = Key::value("max_rps", "0", "Rows read per second, at most; 0 is no limit.");
     MAX_MBPS = Key::value("max_mbps", "0", "Megabytes read per second, at most; 0 is no limit.");
@@ -45,10 +46,13 @@ pub(super) const SECTION: Section = Section {
         stream::KEYS,
         stream::MYSQL_KEYS,
         replication::PG_KEYS,
-        stream::MONGO_KEYS,
+        change_stream::MONGO_KEYS,
         stream::REDIS_KEYS,
     ],
 };
+
+/// The rows of a chunk where `batch_size` is not given.
+const CHUNK_ROWS: u64 = 100_000;
 
 /// What is read, from where, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +84,8 @@ pub enum ExtractType {
     MysqlCdc(Box<MysqlCdcOptions>),
     /// What changes in PostgreSQL.
     PgCdc(Box<PgCdcOptions>),
+    /// What changes in MongoDB.
+    MongoCdc(Box<MongoCdcOptions>),
 }
 
 #[derive(Clone, Copy)]
@@ -111,6 +117,12 @@ impl ExtractorConfig {
     /// same time; at least 1.
     pub fn page_rows(&self, pipeline: &PipelineConfig) -> u64 {
         self.batch_size.unwrap_or_else(|| (pipeline.buffer_size / self.parallel_size.max(1) as u64).max(1))
+    }
+
+    /// About how many rows a chunk has, unless that would be too many chunks: `batch_size`, or as many as make the time it
+    /// takes to begin a chunk count for little.
+    pub fn chunk_rows(&self) -> u64 {
+        self.batch_size.unwrap_or(CHUNK_ROWS)
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
@@ -154,7 +166,11 @@ impl ExtractorConfig {
                     reader.sort_out_keys_of_others(db_type, Task::Stream);
                     ExtractType::PgCdc(Box::new(PgCdcOptions::read(reader)?))
                 }
-                DbType::Mongo | DbType::Redis => {
+                DbType::Mongo => {
+                    reader.sort_out_keys_of_others(db_type, Task::Stream);
+                    ExtractType::MongoCdc(Box::new(MongoCdcOptions::read(reader)))
+                }
+                DbType::Redis => {
                     let what =
                         format!("`extract_type=cdc` of [extractor] is not available yet for `db_type={db_type}`");
                     reader.problem(&EXTRACT_TYPE, what);

@@ -1,5 +1,6 @@
 //! `[filter]`: what is copied, as data. Matching is the connectors' (`dt_connector::filter`).
 
+use super::ddls::Ddls;
 use super::json::{Object, objects, refuse_repetition};
 use super::keys::{Key, Section, keys};
 use super::reader::{Reader, Task};
@@ -19,8 +20,9 @@ keys! { KEYS:
         stream refuses them.");
     DO_EVENTS = Key::value("do_events", "*", "Kinds of changes: `insert`, `update`, `delete`, separated by `,`; `*` \
         is all. A snapshot needs `insert`.");
-    DO_DDLS = Key::unset("do_ddls", "Kinds of DDL that a change stream applies. None are applied yet: anything but \
-        `none` is refused.").on_streams();
+    DO_DDLS = Key::unset("do_ddls", "Kinds of DDL that a change stream of MongoDB applies: `*`, `none` (which is meant if it is \
+        left out), or a list of `create_collection`, `drop_collection`, `rename_collection`, `drop_database`, \
+        `create_index`, `drop_index`, `modify_collection`. Other databases: anything but `none` is refused.").on_streams();
     DO_DCLS = Key::unset("do_dcls", "Kinds of DCL that a change stream applies. None are applied yet: anything but \
         `none` is refused.").on_streams();
     DO_STRUCTURES = Key::unset("do_structures", "Kinds of objects that a structure task creates.").idle("rows are \
@@ -48,6 +50,8 @@ pub struct FilterConfig {
     pub where_conditions: Vec<Condition>,
     /// Kinds of changes.
     pub do_events: Events,
+    /// Kinds of DDL that a change stream applies.
+    pub do_ddls: Ddls,
 }
 
 /// Columns of a table that are not copied.
@@ -103,6 +107,7 @@ impl FilterConfig {
             ignore_cols: Vec::new(),
             where_conditions: Vec::new(),
             do_events: Events::ALL,
+            do_ddls: Ddls::NONE,
         }
     }
 
@@ -130,15 +135,14 @@ impl FilterConfig {
             ignore_cols: json(reader, &IGNORE_COLS, ignored_columns, |entry| &entry.table),
             where_conditions: json(reader, &WHERE_CONDITIONS, condition, |entry| &entry.table),
             do_events: events(reader),
+            do_ddls: Ddls::read(reader, &DO_DDLS, db_type),
         }
     }
 }
 
 fn refuse_what_streams_cannot(reader: &mut Reader<'_>) {
-    for (key, what) in [(&DO_DDLS, "DDL"), (&DO_DCLS, "DCL")] {
-        if reader.text(key).is_some_and(|kinds| !kinds.eq_ignore_ascii_case("none")) {
-            reader.problem_of(key, &format!("is not available yet: {what} is not replicated; take it out"));
-        }
+    if reader.text(&DO_DCLS).is_some_and(|kinds| !kinds.eq_ignore_ascii_case("none")) {
+        reader.problem_of(&DO_DCLS, "is not available yet: DCL is not replicated; take it out");
     }
     if reader.given(&WHERE_CONDITIONS).is_some() {
         reader.problem_of(

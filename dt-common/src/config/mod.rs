@@ -7,6 +7,8 @@
 //! Reads no file and no environment: the text comes in as an argument. Messages never hold a URL or a password.
 
 mod address;
+mod change_stream;
+mod ddls;
 mod endpoint;
 mod extractor;
 mod filter;
@@ -30,6 +32,8 @@ mod tests;
 pub mod tokens;
 
 pub use address::BadUrl;
+pub use change_stream::{MongoCdcOptions, MongoCdcStart, MongoStreamSource};
+pub use ddls::{DdlKind, Ddls};
 pub use endpoint::{Endpoint, SslMode};
 pub use extractor::{ExtractParallelType, ExtractType, ExtractorConfig, MongoOptions};
 pub use filter::{Condition, Events, FilterConfig, IgnoredColumns};

@@ -41,13 +41,6 @@ keys! { MYSQL_KEYS:
         longer than `binlog_heartbeat_interval_secs`.").on_streams_of(DbType::Mysql);
 }
 
-keys! { MONGO_KEYS:
-    SOURCE = Key::unset("source", "`change_stream` or `op_log`.").on_streams_of(DbType::Mongo);
-    RESUME_TOKEN = Key::unset("resume_token", "Where a change stream begins.").on_streams_of(DbType::Mongo);
-    START_TIMESTAMP = Key::unset("start_timestamp", "Where in the oplog a change stream \
-        begins.").on_streams_of(DbType::Mongo);
-}
-
 keys! { REDIS_KEYS:
     REPL_PORT = Key::unset("repl_port", "The port that is announced to the source.").on_streams_of(DbType::Redis);
     REPL_ID = Key::unset("repl_id", "The replication to follow.").on_streams_of(DbType::Redis);

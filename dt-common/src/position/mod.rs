@@ -163,8 +163,13 @@ pub struct MongoCdc {
     pub resume_token: String,
     /// Seconds since 1970.
     pub operation_time: u64,
+    /// The place among the operations of that second; absent in files of older tools. The two are the server's
+    /// timestamp (MongoDB documentation, BSON Types, Timestamps).
+    pub increment: Option<u32>,
     /// The operation's time, for lag metrics only.
     pub timestamp: String,
+    /// Between which servers.
+    pub lineage: Lineage,
 }
 
 /// A place in a replication stream.

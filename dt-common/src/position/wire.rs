@@ -143,7 +143,9 @@ fn read(kind: &str, fields: &Map<String, Value>) -> Result<Position, WireError> 
             Position::MongoCdc(MongoCdc {
                 resume_token: fields.text("resume_token")?,
                 operation_time: fields.unsigned("operation_time")?,
+                increment: fields.increment()?,
                 timestamp: fields.text("timestamp")?,
+                lineage: fields.lineage()?,
             })
         }
         "Redis" => {
@@ -294,6 +296,11 @@ impl Fields<'_> {
         })
     }
 
+    fn increment(&self) -> Result<Option<u32>, WireError> {
+        let number = self.optional_unsigned("operation_increment")?.map(u32::try_from).transpose();
+        number.map_err(|_| self.wrong("operation_increment", "a whole number of 32 bits without a sign"))
+    }
+
     /// Both fields are there, or neither.
     fn origin(&self) -> Result<Option<PgOrigin>, WireError> {
         if !self.fields.contains_key("slot") && !self.fields.contains_key("timeline") {
@@ -391,7 +398,11 @@ enum Written<'a> {
     MongoCdc {
         resume_token: &'a str,
         operation_time: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        operation_increment: Option<u32>,
         timestamp: &'a str,
+        #[serde(flatten)]
+        lineage: WrittenLineage<'a>,
     },
     Redis {
         repl_id: &'a str,
@@ -487,8 +498,14 @@ impl<'a> From<&'a Position> for Written<'a> {
                 timeline: origin.as_ref().map(|origin| origin.timeline),
                 lineage: WrittenLineage::from(lineage),
             },
-            Position::MongoCdc(MongoCdc { resume_token, operation_time, timestamp }) => {
-                Written::MongoCdc { resume_token, operation_time: *operation_time, timestamp }
+            Position::MongoCdc(MongoCdc { resume_token, operation_time, increment, timestamp, lineage }) => {
+                Written::MongoCdc {
+                    resume_token,
+                    operation_time: *operation_time,
+                    operation_increment: *increment,
+                    timestamp,
+                    lineage: WrittenLineage::from(lineage),
+                }
             }
             Position::Redis(Redis { repl_id, repl_port, repl_offset, now_db_id, timestamp }) => Written::Redis {
                 repl_id,

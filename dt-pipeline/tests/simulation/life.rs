@@ -235,8 +235,8 @@ impl<'a> Life<'a> {
                 let rows = rows_of(batch.chunks());
                 ensure(!self.refused, || "a batch was handed out after one was refused".into())?;
                 let lane = batch.lane().0;
-                let alone = rows.iter().all(|row| row.0 == lane)
-                    && batch.table().is_some_and(|table| table.target.table == lane.to_string());
+                let of_table = batch.table().map(|table| table.target.table == lane.to_string());
+                let alone = rows.iter().all(|row| row.0 == lane) && of_table.unwrap_or(batch.is_ddl());
                 ensure(alone, || format!("a batch of lane {lane} holds rows of another"))?;
                 let out = self.pending.iter().filter(|(_, left)| matches!(left, Operation::Commit { .. })).count();
                 ensure(out < self.given.sinkers, || "more batches out than sinkers".into())?;
@@ -297,7 +297,7 @@ impl<'a> Life<'a> {
             }
             Delivery { event: Event::LaneEnded { lane: LaneId(lane.id), finished: lane.finished() }, memory: None }
         } else {
-            let last = (reading.next + self.chance.between(0, 4)).min(lane.rows);
+            let last = lane.last_of_block(reading.next, (reading.next + self.chance.between(0, 4)).min(lane.rows));
             let units = ((last - reading.next + 1) as u32).min(self.given.budget_rows);
             let Ok(memory) = self.budget.clone().try_acquire_many_owned(units) else {
                 // Waits for memory: looks again when something else has happened.
@@ -338,6 +338,7 @@ impl<'a> Life<'a> {
         let lost = !tried && one_in(self.given.flaky_applies);
         if !lost || one_in(2) {
             self.check_order(&rows)?;
+            self.check_ddl(&rows)?;
             self.durable.commit(&rows);
         }
         if lost {
@@ -371,6 +372,21 @@ impl<'a> Life<'a> {
             Order::PerLane => self.durable.checkpoint.get(&lane),
         };
         first.min(resumed.copied().unwrap_or(0) + 1)
+    }
+
+    // Before DDL and after it, all that is applied is recorded first.
+    fn check_ddl(&self, rows: &[Row]) -> Checked {
+        for &(lane, row) in rows {
+            let recorded = self.durable.checkpoint.get(&lane).copied().unwrap_or(0);
+            let ddls = &self.source.lane(lane).ddls;
+            let alone = !ddls.contains(&row) || recorded + 1 >= row;
+            ensure(alone, || format!("lane {lane}: DDL {row} was applied when {recorded} was recorded"))?;
+            let unrecorded = ddls.iter().find(|&&ddl| recorded < ddl && ddl < row);
+            ensure(unrecorded.is_none(), || {
+                format!("lane {lane}: {row} was applied before DDL {unrecorded:?} was recorded")
+            })?;
+        }
+        Ok(())
     }
 
     // Invariant 7: a stream's rows reach the target in the order they were read, but for a batch that is tried again.

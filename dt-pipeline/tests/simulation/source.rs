@@ -6,7 +6,7 @@ use bytes::Bytes;
 use dt_common::position::{self, Lineage, Position};
 use dt_common::schema::{RoutedTable, TableSchema};
 use dt_common::{DbType, LaneId, TableId};
-use dt_connector::{Block, BlockContents, RowFormat};
+use dt_connector::{Block, BlockContents, Change, Op, RowFormat};
 use dt_pipeline::Order;
 
 use crate::chance::Chance;
@@ -29,6 +29,8 @@ pub struct Lane {
     pub keyed: bool,
     /// Of CDC: a transaction ends after each of these rows, and after the last one.
     pub commits: Vec<u64>,
+    /// Of CDC: these rows are DDL.
+    pub ddls: Vec<u64>,
     pub table: Arc<RoutedTable>,
 }
 
@@ -37,8 +39,11 @@ impl Source {
         let lanes = (0..chance.between(1, 4) as u32).map(|id| {
             let rows = if chance.one_in(6) { 0 } else { chance.between(1, 40) };
             let keyed = order == Order::PerLane || !chance.one_in(4);
-            let commits = (1..=rows).filter(|&row| row == rows || chance.one_in(4)).collect();
-            Lane { id, rows, keyed, commits, table: table(id) }
+            let ddls: Vec<u64> = (1..=rows).filter(|_| order == Order::PerLane && chance.one_in(15)).collect();
+            // DDL is a transaction by itself.
+            let ends = |row: &u64| ddls.contains(row) || ddls.contains(&(row + 1));
+            let commits = (1..=rows).filter(|row| *row == rows || ends(row) || chance.one_in(4)).collect();
+            Lane { id, rows, keyed, commits, ddls, table: table(id) }
         });
         let lanes: Vec<Lane> = lanes.collect();
         let grouped = match order {
@@ -77,15 +82,29 @@ impl Lane {
             Order::Any => None,
             Order::PerLane => self.commit_at_or_before(last).filter(|&commit| commit >= first),
         };
+        let contents = match self.ddls.contains(&first) {
+            true => {
+                let op = Op::Ddl { command: 0..data.len() };
+                BlockContents::Changes(vec![Change { table: self.table.clone(), op }])
+            }
+            false => BlockContents::Rows(self.table.clone()),
+        };
         Block {
             lane: LaneId(self.id),
-            contents: BlockContents::Rows(self.table.clone()),
+            contents,
             format: RowFormat::MysqlText,
             data: Bytes::from(data),
             rows: last - first + 1,
             progress: self.keyed.then(|| at(self.id, last)),
             checkpoint: checkpoint.map(|row| at(self.id, row)),
         }
+    }
+
+    /// The last row that may go in one block with `first`, up to `last`: DDL goes alone.
+    pub fn last_of_block(&self, first: u64, last: u64) -> u64 {
+        let next_ddl = self.ddls.iter().copied().find(|&ddl| ddl > first);
+        let before_ddl = next_ddl.map_or(last, |ddl| last.min(ddl - 1));
+        if self.ddls.contains(&first) { first } else { before_ddl }
     }
 
     pub fn commit_at_or_before(&self, row: u64) -> Option<u64> {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use dt_common::{Error, Result};
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 /// Who holds a task, for messages; and what tells that it is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,14 +54,20 @@ impl Fence {
     /// The row's `position_data`. The same text each time: a writer finds its row by it.
     pub fn to_json(&self) -> String {
         let Holder { host, pid, proof } = &self.holder;
-        let mut json = json!({"type": "Fence", "epoch": self.epoch, "host": host, "pid": pid});
+        // In the order of their names, whichever order serde_json was built to keep.
+        let mut json = Map::new();
+        let mut put = |name: &str, value: Value| json.insert(name.to_owned(), value);
+        put("epoch", self.epoch.into());
+        put("host", host.as_str().into());
+        put("pid", (*pid).into());
         if let Some(proof) = proof {
-            json["proof"] = json!(proof);
+            put("proof", proof.as_str().into());
         }
         if self.released {
-            json["released"] = json!(true);
+            put("released", true.into());
         }
-        json.to_string()
+        put("type", "Fence".into());
+        Value::Object(json).to_string()
     }
 
     /// What a row says; `None` if it is no fence.

@@ -22,7 +22,9 @@ do_dbs=test_db
 fn stream(lines: &str) -> MysqlCdcOptions {
     match parsed(&format!("{CDC}{lines}")).config.extractor.extract_type {
         ExtractType::MysqlCdc(options) => *options,
-        ExtractType::Snapshot | ExtractType::PgCdc(_) => panic!("not a MySQL stream:\n{lines}"),
+        ExtractType::Snapshot | ExtractType::PgCdc(_) | ExtractType::MongoCdc(_) => {
+            panic!("not a MySQL stream:\n{lines}")
+        }
     }
 }
 
@@ -177,14 +179,53 @@ fn a_snapshot_notes_the_lists_of_ddl_and_dcl() {
 }
 
 #[test]
-fn streams_of_other_databases_are_refused_by_name() {
-    for (db_type, scheme) in [("mongo", "mongodb"), ("redis", "redis")] {
-        let text = CDC.replacen("mysql", db_type, 1).replacen("mysql://", &format!("{scheme}://"), 1);
-        assert_eq!(
-            problems(&text),
-            [format!("line 3: `extract_type=cdc` of [extractor] is not available yet for `db_type={db_type}`")]
-        );
+fn a_stream_of_mongodb_applies_the_kinds_of_ddl_that_are_asked_for() {
+    let read = |list: &str| parsed(&mongo(&format!("[filter]\ndo_ddls={list}"))).config.filter.do_ddls;
+    for none in ["none", "NONE", ""] {
+        assert!(read(none).is_empty(), "{none}");
     }
+    assert_eq!(read("*"), Ddls::of(&DdlKind::ALL));
+    let all = DdlKind::ALL.map(DdlKind::name).join(", ");
+    assert_eq!(read(&all), Ddls::of(&DdlKind::ALL));
+    assert_eq!(read("drop_database,create_index"), Ddls::of(&[DdlKind::DropDatabase, DdlKind::CreateIndex]));
+    let of_tables = [DdlKind::CreateCollection, DdlKind::RenameCollection, DdlKind::ModifyCollection];
+    assert_eq!(read("create_table,rename_table,alter_table"), Ddls::of(&of_tables));
+    for (list, named) in [("drop", "`drop_index`"), ("*,drop_index", "must be"), ("rename_collection", "add it")] {
+        let found = problems(&mongo(&format!("[filter]\ndo_ddls={list}")));
+        assert!(found.len() == 1 && found[0].contains(named), "{found:?}");
+    }
+}
+
+#[test]
+fn streams_of_other_databases_are_refused_by_name() {
+    let text = CDC.replacen("mysql", "redis", 1).replacen("mysql://", "redis://", 1);
+    assert_eq!(problems(&text), ["line 3: `extract_type=cdc` of [extractor] is not available yet for `db_type=redis`"]);
+}
+
+fn mongo(lines: &str) -> String {
+    let text =
+        CDC.replacen("mysql", "mongo", 1).replacen("mysql://", "mongodb://", 1).replacen("ssl-mode=disabled", "", 1);
+    format!("{text}{lines}")
+}
+
+#[test]
+fn a_stream_of_mongodb_begins_once_and_reads_the_change_stream_by_itself() {
+    let read = |lines: &str| match parsed(&mongo(lines)).config.extractor.extract_type {
+        ExtractType::MongoCdc(options) => *options,
+        ExtractType::Snapshot | ExtractType::MysqlCdc(_) | ExtractType::PgCdc(_) => {
+            panic!("not a MongoDB stream:\n{lines}")
+        }
+    };
+    let plain = read("");
+    assert_eq!((plain.source, plain.start), (MongoStreamSource::ChangeStream, MongoCdcStart::Now));
+    assert_eq!(read("source=op_log\nstart_timestamp=1709113643").start, MongoCdcStart::Time(1_709_113_643));
+    assert_eq!(read("start_timestamp=0").start, MongoCdcStart::Now);
+    assert_eq!(read("resume_token={\"_data\":\"82\"}").start, MongoCdcStart::AfterToken("{\"_data\":\"82\"}".into()));
+    assert_eq!(
+        problems(&mongo("start_timestamp=5\nresume_token=x")),
+        ["line 15: `start_timestamp` of [extractor] and `resume_token` both say where the stream begins: keep one"]
+    );
+    assert_eq!(problems(&mongo("source=op_log\nresume_token=x")).len(), 1);
 }
 
 const PG: &str = "\
@@ -207,7 +248,9 @@ do_dbs=public
 fn pg_stream(lines: &str) -> PgCdcOptions {
     match parsed(&format!("{PG}{lines}")).config.extractor.extract_type {
         ExtractType::PgCdc(options) => *options,
-        ExtractType::Snapshot | ExtractType::MysqlCdc(_) => panic!("not a PostgreSQL stream:\n{lines}"),
+        ExtractType::Snapshot | ExtractType::MysqlCdc(_) | ExtractType::MongoCdc(_) => {
+            panic!("not a PostgreSQL stream:\n{lines}")
+        }
     }
 }
 

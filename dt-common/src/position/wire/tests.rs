@@ -203,9 +203,15 @@ fn position() -> impl Strategy<Value = Position> {
             let origin = origin.map(|(slot, timeline)| PgOrigin { slot, timeline });
             Position::PgCdc(PgCdc { lsn, timestamp, origin, lineage })
         }),
-        (text(), any::<u64>(), text()).prop_map(|(resume_token, operation_time, timestamp)| Position::MongoCdc(
-            MongoCdc { resume_token, operation_time, timestamp }
-        )),
+        (text(), any::<u64>(), any::<Option<u32>>(), text(), lineage()).prop_map(
+            |(resume_token, operation_time, increment, timestamp, lineage)| Position::MongoCdc(MongoCdc {
+                resume_token,
+                operation_time,
+                increment,
+                timestamp,
+                lineage
+            })
+        ),
         (text(), any::<u64>(), any::<u64>(), any::<i64>(), text()).prop_map(
             |(repl_id, repl_port, repl_offset, now_db_id, timestamp)| Position::Redis(Redis {
                 repl_id,

@@ -119,6 +119,7 @@ impl Gathered {
                 Op::Update { before, after } => Op::Update { before: moved(before), after: moved(after) },
                 Op::Delete { before } => Op::Delete { before: moved(before) },
                 Op::Truncate { restart_identity } => Op::Truncate { restart_identity },
+                Op::Ddl { command } => Op::Ddl { command: moved(command) },
             },
         }));
     }

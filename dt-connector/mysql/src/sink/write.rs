@@ -67,7 +67,7 @@ impl MysqlSinker {
     async fn write(&mut self, batch: &Batch) -> Result<()> {
         match batch.format() {
             RowFormat::MysqlText => {}
-            RowFormat::PgBinary | RowFormat::PgText => {
+            RowFormat::PgBinary | RowFormat::PgText | RowFormat::Bson => {
                 return Err(Error::fatal("a batch in another database's form came to a MySQL target"));
             }
         }

@@ -41,7 +41,9 @@ impl MysqlSource {
         let address = Address::new(&config.endpoint, "extractor")?;
         let follow = match &config.extract_type {
             ExtractType::Snapshot => None,
-            ExtractType::PgCdc(_) => return Err(Error::fatal("a MySQL source was asked for a PostgreSQL stream")),
+            ExtractType::PgCdc(_) | ExtractType::MongoCdc(_) => {
+                return Err(Error::fatal("a MySQL source was asked for another database's stream"));
+            }
             ExtractType::MysqlCdc(options) => {
                 let fail_over = options.fail_over.iter().map(|endpoint| Address::new(endpoint, "extractor"));
                 Some(Follow { fail_over: fail_over.collect::<Result<_>>()?, options: (**options).clone() })
@@ -142,7 +144,7 @@ impl Source for MysqlSource {
 fn refuse_other_formats(format: RowFormat) -> Result<()> {
     match format {
         RowFormat::MysqlText => Ok(()),
-        RowFormat::PgBinary | RowFormat::PgText => {
+        RowFormat::PgBinary | RowFormat::PgText | RowFormat::Bson => {
             Err(Error::fatal("rows of a MySQL source were asked for in another database's form"))
         }
     }

@@ -63,7 +63,7 @@ pub fn format<'a>(
     let fits = |format: &&RowFormat| match format {
         RowFormat::PgBinary => binary,
         RowFormat::PgText => true,
-        RowFormat::MysqlText => false,
+        RowFormat::MysqlText | RowFormat::Bson => false,
     };
     offered.iter().find(fits).copied().unwrap_or(RowFormat::PgText)
 }

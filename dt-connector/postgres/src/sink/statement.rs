@@ -66,7 +66,9 @@ impl WritePlan {
         let names = sql::names(table.target_columns.iter().map(String::as_str));
         let copy = |into: &str| match format {
             RowFormat::PgBinary => format!("COPY {into} ({names}) FROM STDIN (FORMAT binary)"),
-            RowFormat::PgText | RowFormat::MysqlText => format!("COPY {into} ({names}) FROM STDIN (FORMAT text)"),
+            RowFormat::PgText | RowFormat::MysqlText | RowFormat::Bson => {
+                format!("COPY {into} ({names}) FROM STDIN (FORMAT text)")
+            }
         };
         let temporary = format!("pg_temp.{}", sql::name(&format!("dt_rows_{number}")));
         let insert = format!("INSERT INTO {target} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM {temporary}");

@@ -60,7 +60,7 @@ impl PgSinker {
     async fn write(&mut self, batch: &Batch) -> Result<()> {
         match batch.format() {
             RowFormat::PgBinary | RowFormat::PgText => {}
-            RowFormat::MysqlText => {
+            RowFormat::MysqlText | RowFormat::Bson => {
                 return Err(Error::fatal("a batch in another database's form came to a PostgreSQL target"));
             }
         }

@@ -33,7 +33,7 @@ impl Gathered {
         Gathered {
             binary: match format {
                 RowFormat::PgBinary => true,
-                RowFormat::PgText | RowFormat::MysqlText => false,
+                RowFormat::PgText | RowFormat::MysqlText | RowFormat::Bson => false,
             },
             fields,
             extras,

@@ -50,7 +50,7 @@ impl PgSource {
         let stream = match &config.extract_type {
             ExtractType::Snapshot => None,
             ExtractType::PgCdc(options) => Some((**options).clone()),
-            ExtractType::MysqlCdc(_) => {
+            ExtractType::MysqlCdc(_) | ExtractType::MongoCdc(_) => {
                 return Err(Error::fatal("a PostgreSQL source was opened with another database's options"));
             }
         };
@@ -129,7 +129,7 @@ impl Source for PgSource {
         };
         match options.format {
             RowFormat::PgText => {}
-            RowFormat::PgBinary | RowFormat::MysqlText => {
+            RowFormat::PgBinary | RowFormat::MysqlText | RowFormat::Bson => {
                 return Err(Error::fatal(
                     "changes of a PostgreSQL source were asked for in a form that they do not have",
                 ));

@@ -126,7 +126,7 @@ impl<'a> TablePlan<'a> {
                         CellSource::Extra(extras - 1)
                     }
                 },
-                RowFormat::MysqlText => {
+                RowFormat::MysqlText | RowFormat::Bson => {
                     return Err(Error::fatal("rows of a PostgreSQL source were asked for in another database's form"));
                 }
             };
@@ -193,7 +193,7 @@ impl<'a> TablePlan<'a> {
     pub fn copy(&self, range: &Range) -> Result<String> {
         let form = match self.format {
             RowFormat::PgBinary => "binary",
-            RowFormat::PgText | RowFormat::MysqlText => "text",
+            RowFormat::PgText | RowFormat::MysqlText | RowFormat::Bson => "text",
         };
         Ok(format!("COPY ({}) TO STDOUT (FORMAT {form})", self.query(range)?))
     }

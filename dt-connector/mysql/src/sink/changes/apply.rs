@@ -208,8 +208,8 @@ impl Tables {
                     tables.len() - 1
                 })
             });
-            if let Op::Truncate { .. } = &change.op {
-                return Err(Error::fatal("a TRUNCATE came to a MySQL target, whose sources send none")
+            if let Op::Truncate { .. } | Op::Ddl { .. } = &change.op {
+                return Err(Error::fatal("a TRUNCATE or DDL came to a MySQL target, whose sources send none")
                     .with("table", &change.table.source.id));
             }
         }
@@ -228,7 +228,9 @@ impl Tables {
                 Op::Insert { after } => RowChange::Insert { after: row(after) },
                 Op::Update { before, after } => RowChange::Update { before: row(before), after: row(after) },
                 Op::Delete { before } => RowChange::Delete { before: row(before) },
-                Op::Truncate { .. } => unreachable!("changes: a TRUNCATE is refused when the tables are met"),
+                Op::Truncate { .. } | Op::Ddl { .. } => {
+                    unreachable!("changes: a TRUNCATE is refused when the tables are met")
+                }
             };
             (self.places[&Arc::as_ptr(&change.table).addr()], row_change)
         })

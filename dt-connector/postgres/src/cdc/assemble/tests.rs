@@ -101,6 +101,7 @@ fn texts(block: &Block) -> Vec<String> {
             Op::Update { before, after } => format!("{}>{}", text(before), text(after)),
             Op::Delete { before } => format!("-{}", text(before)),
             Op::Truncate { restart_identity } => format!("truncate {restart_identity}"),
+            Op::Ddl { command } => format!("ddl {}", text(command)),
         })
         .collect()
 }

@@ -321,6 +321,10 @@ impl<'a> Read<'a> {
                 }
                 Op::Delete { before } => Done::Row(RowChange::Delete { before: row(before)? }),
                 Op::Truncate { restart_identity } => Done::Truncate { restart_identity: *restart_identity },
+                Op::Ddl { .. } => {
+                    return Err(Error::fatal("DDL came to a PostgreSQL target, whose sources send none")
+                        .with("table", &change.table.source.id));
+                }
             };
             changes.push((table, done));
         }
