@@ -28,7 +28,7 @@ pub async fn check(config: &TaskConfig, notes: &[String]) -> Result<Exit> {
             let plan = SnapshotPlan::make(config, source.as_mut(), target.as_mut(), loaded.as_ref()).await?;
             lines.extend(snapshot_lines(&plan));
         }
-        ExtractType::MysqlCdc(_) | ExtractType::PgCdc(_) => {
+        ExtractType::MysqlCdc(_) | ExtractType::PgCdc(_) | ExtractType::MongoCdc(_) => {
             let resume = super::stream::resume_point(config, target.as_ref(), loaded.as_ref())?;
             lines.push(match &resume {
                 Some(position) => dt_resumer::cdc::resume_from(position),

@@ -57,6 +57,8 @@ async fn run_with(
     let ends = Ends { store, source, target };
     match &config.extractor.extract_type {
         ExtractType::Snapshot => snapshot::run(config, ends, bars, stop).await,
-        ExtractType::MysqlCdc(_) | ExtractType::PgCdc(_) => stream::run(config, ends, stop).await,
+        ExtractType::MysqlCdc(_) | ExtractType::PgCdc(_) | ExtractType::MongoCdc(_) => {
+            stream::run(config, ends, stop).await
+        }
     }
 }

@@ -52,10 +52,11 @@ pub fn sinkers(config: &TaskConfig) -> usize {
     match &config.sinker.target {
         SinkTarget::Write(endpoint) => {
             let busy = match (&config.extractor.extract_type, endpoint.db_type) {
-                // Its COPY is quick against its commit: while one connection waits for the disk, another copies.
-                (ExtractType::Snapshot, DbType::Pg) => 2,
-                (ExtractType::Snapshot, DbType::Mysql | DbType::Mongo | DbType::Redis)
-                | (ExtractType::MysqlCdc(_) | ExtractType::PgCdc(_), _) => 1,
+                // Its COPY, or its insert, is quick against its commit: while one connection waits for the disk, another
+                // writes.
+                (ExtractType::Snapshot, DbType::Pg | DbType::Mongo) => 2,
+                (ExtractType::Snapshot, DbType::Mysql | DbType::Redis)
+                | (ExtractType::MysqlCdc(_) | ExtractType::PgCdc(_) | ExtractType::MongoCdc(_), _) => 1,
             };
             wanted.max(busy).min(endpoint.max_connections)
         }

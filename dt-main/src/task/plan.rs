@@ -77,7 +77,7 @@ impl SnapshotPlan {
             let decision = match config.extractor.parallel_type {
                 ExtractParallelType::Table => decision,
                 ExtractParallelType::Chunk => {
-                    let chunk_rows = config.extractor.page_rows(&config.pipeline);
+                    let chunk_rows = config.extractor.chunk_rows();
                     chunks::in_chunks(decision, source, &table, db_type, chunk_rows, &lineage, &mut outset).await?
                 }
             };

@@ -1,0 +1,273 @@
+//! Changes of documents that depend on each other, in one transaction.
+//!
+//! **Unique indexes.** The changes of a collection that has another unique index than that of `_id` are applied in one
+//! transaction for each batch: in their place, or, where documents hold each other's keys, deleted and inserted. A batch's
+//! end is a state that the source has had, so that they fit. If they do not, another document stands in the way, one of
+//! which the batch knows nothing: then the target is ahead of the whole batch (see [`ahead`](super::ahead)), or the index is
+//! not the source's. On a standalone target, which has no transactions, a document whose key is taken is tried again when
+//! the others are written.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use bson::{Document, doc};
+use dt_common::{Error, ErrorClass, Result, TableId};
+use futures_util::TryStreamExt;
+use mongodb::ClientSession;
+use mongodb::error::Error as DriverFailure;
+
+use super::super::statement::{self, Durability};
+use super::amend::amended;
+use super::answer::{Left, Why, left};
+use super::apply::{Writer, changed, id_of, parts, unknown_place, warn_of_missing};
+use super::fold::{Folded, Last};
+use crate::alive::while_alive;
+use crate::catalog;
+use crate::error::{classify, code};
+use crate::snapshot::gathered;
+
+/// MongoDB documentation, Error Codes: `NamespaceNotFound`.
+const NAMESPACE_NOT_FOUND: i32 = 26;
+
+/// How documents that are changed together are written.
+#[derive(Clone, Copy)]
+enum Way {
+    /// In the place of those with their `_id`.
+    InPlace,
+    /// All are deleted, then inserted.
+    Anew,
+}
+
+/// What became of documents that were to be written together.
+pub(super) enum How {
+    /// They are there.
+    Done,
+    /// None is, for another document holds this one's key.
+    Taken(Vec<u8>, Error),
+}
+
+impl<'s> Writer<'s> {
+    /// Applies all changes of a collection in one transaction, so that the target is never at two places of the stream.
+    pub(super) async fn exactly(self, collection: &Folded<'_>) -> Result<()> {
+        if let How::Done = self.try_exactly(collection, Way::InPlace).await? {
+            return Ok(());
+        }
+        match self.try_exactly(collection, Way::Anew).await? {
+            How::Done => Ok(()),
+            How::Taken(document, error) if self.may_repeat => {
+                let target = collection.target;
+                tracing::warn!(
+                    "{target}: {} changes are left out, for the target has them already and is ahead of them; later changes must come",
+                    collection.nets().len()
+                );
+                self.shared.ahead().leave_out(target, id_of(&document)?, error);
+                Ok(())
+            }
+            How::Taken(_, error) => Err(error),
+        }
+    }
+
+    /// One try. What documents are amended to is read outside of the transaction, which sees them as they were also where
+    /// they are deleted already: so no more than an answer of them is in memory.
+    async fn try_exactly(self, collection: &Folded<'_>, way: Way) -> Result<How> {
+        let target = collection.target;
+        let mut together = Together::begin(self, target, way).await?;
+        let mut deletions: Vec<&[u8]> = collection.gone().collect();
+        if let Way::Anew = way {
+            deletions.extend(collection.kept().map(|net| net.keyed));
+        }
+        if let Some(taken) = together.delete(deletions).await? {
+            return Ok(taken);
+        }
+        for part in changed(collection) {
+            let mut amendments: HashMap<(u8, &[u8]), &[&[u8]]> = HashMap::new();
+            let (mut whole, mut keyed) = (Vec::new(), Vec::new());
+            for net in part {
+                match &net.last {
+                    Last::Whole { document, amendments, .. } if amendments.is_empty() => {
+                        whole.push(Cow::Borrowed(*document));
+                    }
+                    Last::Whole { document, amendments, .. } => {
+                        whole.push(Cow::Owned(amended(document, amendments, target)?));
+                    }
+                    Last::Amended(list) => {
+                        let id = id_of(net.keyed)?;
+                        amendments.insert((id.kind, id.bytes), list);
+                        keyed.push(net.keyed);
+                    }
+                    Last::Gone => {}
+                }
+            }
+            if let Some(taken) = together.write(&whole).await? {
+                return Ok(taken);
+            }
+            if keyed.is_empty() {
+                continue;
+            }
+            let mut reading = self.read(target, &keyed).await?;
+            let mut found = 0;
+            while let Some(answer) = reading.next().await? {
+                let mut read = Vec::new();
+                for document in gathered::documents(answer.as_raw_document().as_bytes())? {
+                    let document = document?;
+                    let id = id_of(document)?;
+                    // Another document is one that the server's collation takes for the same.
+                    let Some(list) = amendments.get(&(id.kind, id.bytes)) else { continue };
+                    found += 1;
+                    read.push(Cow::Owned(amended(document, list, target)?));
+                }
+                if let Some(taken) = together.write(&read).await? {
+                    return Ok(taken);
+                }
+            }
+            warn_of_missing(target, amendments.len() - found);
+        }
+        together.commit().await
+    }
+
+    /// Deletes documents and inserts them, in one transaction where the target has such.
+    pub(super) async fn anew(self, target: &TableId, documents: &[Cow<'_, [u8]>]) -> Result<How> {
+        let mut together = Together::begin(self, target, Way::Anew).await?;
+        if let Some(taken) = together.delete(documents.iter().map(AsRef::as_ref).collect()).await? {
+            return Ok(taken);
+        }
+        match together.write(documents).await? {
+            Some(taken) => Ok(taken),
+            None => together.commit().await,
+        }
+    }
+
+    /// Whether a collection has unique indexes besides that of `_id`. Asked once; a refused document tells it as well.
+    pub(super) async fn has_unique_index(self, target: &TableId) -> Result<bool> {
+        if let Some(known) = self.shared.unique(|unique| unique.get(target).copied()) {
+            return Ok(known);
+        }
+        let listing = self.shared.server.client().database(&target.schema);
+        let listing = listing.run_cursor_command(doc! {"listIndexes": &target.table});
+        let failed = |error: &DriverFailure| classify(format!("listing the indexes of {target}"), error);
+        let indexes: Vec<Document> = match while_alive(&self.shared.server, listing.into_future()).await? {
+            Ok(cursor) => cursor.try_collect().await.map_err(|error| failed(&error))?,
+            // It is not there yet, and will have none.
+            Err(error) if code(&error) == Some(NAMESPACE_NOT_FOUND) => Vec::new(),
+            Err(error) => return Err(failed(&error)),
+        };
+        let is_unique = |index: &Document| index.get_bool("unique").unwrap_or(false);
+        let mut found = indexes.iter().any(is_unique);
+        if found {
+            // No transaction writes to a capped collection (MongoDB documentation, Production Considerations).
+            let listed = catalog::listed(&self.shared.server, &target.schema).await?;
+            let options = listed.get(&target.table).map(|(_, options)| options);
+            found = !options.is_some_and(|options| options.get_bool("capped").unwrap_or(false));
+        }
+        self.shared.unique(|unique| unique.insert(target.clone(), found));
+        Ok(found)
+    }
+}
+
+/// A transaction on a collection; without one on a target that has none.
+struct Together<'s, 't> {
+    writer: Writer<'s>,
+    target: &'t TableId,
+    way: Way,
+    session: Option<ClientSession>,
+}
+
+impl<'s, 't> Together<'s, 't> {
+    async fn begin(writer: Writer<'s>, target: &'t TableId, way: Way) -> Result<Self> {
+        let mut together = Together { writer, target, way, session: None };
+        let shared = writer.shared;
+        if shared.server.has_transactions() {
+            let session = shared.server.client().start_session().await;
+            let mut session = session.map_err(|error| together.failed(&error))?;
+            let starting = session.start_transaction().write_concern(shared.durability.concern());
+            starting.await.map_err(|error| together.failed(&error))?;
+            together.session = Some(session);
+        }
+        Ok(together)
+    }
+
+    fn failed(&self, error: &DriverFailure) -> Error {
+        classify(format!("writing to {} in a transaction", self.target), error)
+    }
+
+    fn durability(&self) -> Option<&'s Durability> {
+        self.session.is_none().then_some(&self.writer.shared.durability)
+    }
+
+    async fn delete(&mut self, keyed: Vec<&[u8]>) -> Result<Option<How>> {
+        for part in parts(keyed, |keyed| keyed.len()) {
+            let command = statement::delete(&self.target.table, &part, self.durability());
+            if let Some(taken) = self.run(command, &part).await? {
+                return Ok(Some(taken));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes documents; `Some` if one of them does not fit, and then the transaction has ended.
+    async fn write(&mut self, documents: &[Cow<'_, [u8]>]) -> Result<Option<How>> {
+        let table = &self.target.table;
+        let slices: Vec<&[u8]> = documents.iter().map(AsRef::as_ref).collect();
+        let groups = match self.way {
+            Way::InPlace => parts(slices, |document| document.len()),
+            Way::Anew => statement::groups(slices.iter().copied())?.into_iter().map(|group| group.to_vec()).collect(),
+        };
+        for group in groups {
+            let command = match self.way {
+                Way::InPlace => {
+                    if !group.iter().all(|document| statement::may_replace(document)) {
+                        return self.end(How::Taken(Vec::new(), self.another_writer())).await.map(Some);
+                    }
+                    statement::replace(table, &group, self.durability())
+                }
+                Way::Anew => statement::insert(table, &group, self.durability()),
+            };
+            if let Some(taken) = self.run(command, &group).await? {
+                return Ok(Some(taken));
+            }
+            // Timestamps of zero, which the server has put the time in the place of.
+            if let Some(command) = statement::restore_zero_timestamps(table, &group, self.durability())
+                && let Some(taken) = self.run(command, &group).await?
+            {
+                return Ok(Some(taken));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn run(&mut self, command: Vec<u8>, part: &[&[u8]]) -> Result<Option<How>> {
+        let server = &self.writer.shared.server;
+        let reply = while_alive(server, server.command(&self.target.schema, command, self.session.as_mut())).await?;
+        let reply = reply.map_err(|error| self.failed(&error))?;
+        let Some(Left { at, why }) = left(&reply, self.target)?.pop() else { return Ok(None) };
+        let taken = match (why, self.way) {
+            (Why::KeyIsTaken(error), Way::InPlace | Way::Anew) => {
+                How::Taken(part.get(at).ok_or_else(unknown_place)?.to_vec(), error)
+            }
+            (Why::IsThere | Why::InTheWay, Way::InPlace) => How::Taken(Vec::new(), self.another_writer()),
+            (Why::IsThere | Why::InTheWay, Way::Anew) => return Err(self.another_writer()),
+        };
+        self.end(taken).await.map(Some)
+    }
+
+    fn another_writer(&self) -> Error {
+        Error::new(ErrorClass::Retry, format!("another writer wrote the same documents to {}", self.target))
+    }
+
+    /// Ends the transaction without its changes.
+    async fn end(&mut self, how: How) -> Result<How> {
+        if let Some(mut session) = self.session.take() {
+            let ending = while_alive(&self.writer.shared.server, session.abort_transaction().into_future()).await?;
+            ending.map_err(|error| self.failed(&error))?;
+        }
+        Ok(how)
+    }
+
+    async fn commit(mut self) -> Result<How> {
+        if let Some(mut session) = self.session.take() {
+            let ending = while_alive(&self.writer.shared.server, session.commit_transaction().into_future()).await?;
+            ending.map_err(|error| self.failed(&error))?;
+        }
+        Ok(How::Done)
+    }
+}

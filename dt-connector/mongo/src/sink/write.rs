@@ -1,0 +1,250 @@
+//! Applying batches: documents inserted many at a time, and those that are there already settled one by one.
+//!
+//! An unordered insert is no transaction: of a batch that failed on the way some documents may be there. It is tried again
+//! as a whole, and finds them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bson::RawDocumentBuf;
+use dt_common::{Error, Result, TableId};
+use dt_connector::{Applying, Batch, Conflict, Failed, RowFormat, SinkOptions, Sinker};
+use futures_util::StreamExt;
+
+use super::changes::ahead::Ahead;
+use super::statement::{self, Durability};
+use super::{changes, ddl, reply};
+use crate::alive::while_alive;
+use crate::connect::Server;
+use crate::error::classify;
+use crate::snapshot::gathered;
+
+/// What every sinker of a target shares; the connections are the driver's.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) server: Server,
+    pub(super) options: SinkOptions,
+    pub(super) durability: Durability,
+    pub(super) ahead: Mutex<Ahead>,
+    // Whether a collection has unique indexes besides that of `_id`, as far as it was asked for.
+    pub(super) unique: Mutex<HashMap<TableId, bool>>,
+    // Whether changes were applied by this process: what follows them was not executed by one before.
+    pub(super) has_applied: AtomicBool,
+    // Whether a statement of DDL was begun and is not known to be done: its next try may be a repetition.
+    pub(super) tries_ddl: AtomicBool,
+}
+
+impl Shared {
+    /// What the changes had to leave out.
+    pub(super) fn ahead(&self) -> MutexGuard<'_, Ahead> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at what is known of the collections' unique indexes.
+    pub(super) fn unique<T>(&self, look: impl FnOnce(&mut HashMap<TableId, bool>) -> T) -> T {
+        look(&mut self.unique.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Writes batches, one at a time.
+#[derive(Debug)]
+pub(super) struct MongoSinker {
+    shared: Arc<Shared>,
+    replaced_rows: u64,
+    // Collections of which the last command met mostly documents that were there: the next one is likely to, and replaces at
+    // once what an insert would only be refused for.
+    meeting: HashSet<TableId>,
+}
+
+impl MongoSinker {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        MongoSinker { shared, replaced_rows: 0, meeting: HashSet::new() }
+    }
+
+    async fn write(&mut self, batch: &Batch) -> Result<()> {
+        match batch.format() {
+            RowFormat::Bson => {}
+            RowFormat::MysqlText | RowFormat::PgBinary | RowFormat::PgText => {
+                return Err(Error::fatal("a batch in another database's form came to a MongoDB target"));
+            }
+        }
+        let Some(table) = batch.table() else {
+            match batch.is_ddl() {
+                true => ddl::execute(&self.shared, batch).await?,
+                false => changes::apply(&self.shared, batch).await?,
+            }
+            if batch.rows() > 0 {
+                self.shared.has_applied.store(true, Ordering::Release);
+            }
+            return Ok(());
+        };
+        let mut written = 0;
+        for group in statement::groups(batch.chunks().map(|chunk| &chunk[..]))? {
+            written += group.len() as u64;
+            self.group(&table.target, &group).await?;
+        }
+        if written != batch.rows() {
+            return Err(Error::fatal("a batch does not hold as many documents as it says")
+                .with("collection", &table.target)
+                .with("said", batch.rows())
+                .with("held", written));
+        }
+        Ok(())
+    }
+
+    /// Writes the documents of one command.
+    async fn group(&mut self, target: &TableId, documents: &[&[u8]]) -> Result<()> {
+        let shared = self.shared.clone();
+        let durability = Some(&shared.durability);
+        if self.meeting.contains(target) && shared.options.conflict == Conflict::Replace {
+            let replaced = self.replace(target, documents).await?;
+            if replaced * 2 < documents.len() as u64 {
+                self.meeting.remove(target);
+            }
+            return self.restore_zero_timestamps(target, documents).await;
+        }
+        let insert = statement::insert(&target.table, documents, durability);
+        let outcome = self.run(target, insert).await?;
+        if outcome.written + outcome.duplicates.len() as u64 != documents.len() as u64 {
+            return Err(Error::fatal("the target has taken another number of documents than it was sent")
+                .with("collection", target)
+                .with("sent", documents.len())
+                .with("taken", outcome.written));
+        }
+        let met = outcome.duplicates.iter().map(|&at| documents.get(at).copied());
+        let met: Option<Vec<&[u8]>> = met.collect();
+        let met = met.ok_or_else(|| Error::fatal("the target names a document that it was not sent"))?;
+        let mut kept = HashSet::new();
+        if !met.is_empty() {
+            match shared.options.conflict {
+                Conflict::Replace => {
+                    self.replace(target, &met).await?;
+                    if met.len() * 2 > documents.len() {
+                        self.meeting.insert(target.clone());
+                    }
+                }
+                Conflict::Interrupt => self.compare(target, &met).await?,
+                Conflict::Ignore => kept.extend(outcome.duplicates),
+            }
+        }
+        let new: Vec<&[u8]> =
+            documents.iter().enumerate().filter(|(at, _)| !kept.contains(at)).map(|(_, document)| *document).collect();
+        self.restore_zero_timestamps(target, &new).await
+    }
+
+    async fn restore_zero_timestamps(&self, target: &TableId, documents: &[&[u8]]) -> Result<()> {
+        let durability = Some(&self.shared.durability);
+        for part in statement::parts(documents) {
+            if let Some(restore) = statement::restore_zero_timestamps(&target.table, part, durability) {
+                self.run(target, restore).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts these documents in the place of those that have their `_id`, if there are any. How many there were.
+    async fn replace(&mut self, target: &TableId, documents: &[&[u8]]) -> Result<u64> {
+        let (plain, awkward): (Vec<&[u8]>, Vec<&[u8]>) =
+            documents.iter().partition(|document| statement::may_replace(document));
+        let mut replaced = documents.len() as u64;
+        for part in statement::parts(&plain) {
+            let command = statement::replace(&target.table, part, Some(&self.shared.durability));
+            replaced = replaced.saturating_sub(self.run_whole(target, command).await?);
+        }
+        for part in statement::parts(&awkward) {
+            self.anew(target, part).await?;
+        }
+        self.replaced_rows += replaced;
+        Ok(replaced)
+    }
+
+    /// The same for documents that no update can write: deleted and inserted, in one transaction where there is one.
+    async fn anew(&self, target: &TableId, documents: &[&[u8]]) -> Result<()> {
+        let server = &self.shared.server;
+        let doing = || format!("writing to {target}");
+        if !server.has_transactions() {
+            let durability = Some(&self.shared.durability);
+            self.run_whole(target, statement::delete(&target.table, documents, durability)).await?;
+            return self.run_whole(target, statement::insert(&target.table, documents, durability)).await.map(drop);
+        }
+        let mut session = server.client().start_session().await.map_err(|error| classify(doing(), &error))?;
+        let starting = session.start_transaction().write_concern(self.shared.durability.concern());
+        starting.await.map_err(|error| classify(doing(), &error))?;
+        // A session that is dropped in mid-transaction ends it.
+        for command in
+            [statement::delete(&target.table, documents, None), statement::insert(&target.table, documents, None)]
+        {
+            let running = server.command(&target.schema, command, Some(&mut session));
+            let reply = while_alive(server, running).await?.map_err(|error| classify(doing(), &error))?;
+            let outcome = reply::outcome(&reply, target)?;
+            if !outcome.duplicates.is_empty() {
+                return Err(Error::fatal("a document was there twice").with("collection", target));
+            }
+        }
+        while_alive(server, session.commit_transaction().into_future())
+            .await?
+            .map_err(|error| classify(doing(), &error))
+    }
+
+    /// Accepts documents that are there already only if they are the same: those that an earlier try has written.
+    async fn compare(&self, target: &TableId, documents: &[&[u8]]) -> Result<()> {
+        let doing = || format!("reading {target}");
+        let command = RawDocumentBuf::from_bytes(statement::find(&target.table, documents));
+        let command = command.map_err(|error| classify(doing(), &error.into()))?;
+        let database = self.shared.server.client().database(&target.schema);
+        let mut cursor =
+            database.run_raw_cursor_command(command).batch().await.map_err(|error| classify(doing(), &error))?;
+        let mut wanted: HashSet<&[u8]> = documents.iter().copied().collect();
+        while let Some(answer) = while_alive(&self.shared.server, cursor.next()).await? {
+            let answer = answer.map_err(|error| classify(doing(), &error))?;
+            for document in gathered::documents(answer.as_raw_document().as_bytes())? {
+                wanted.remove(document?);
+            }
+        }
+        match wanted.is_empty() {
+            true => Ok(()),
+            false => Err(Error::user("documents of the source are in the target already, and are others there")
+                .with("collection", target)
+                .with("documents", wanted.len())
+                .hint("replace=true replaces them, conflict_policy=ignore leaves them as they are; or empty the collection on the target")),
+        }
+    }
+
+    /// Runs a command of which every document must succeed. How many came new by an upsert.
+    async fn run_whole(&self, target: &TableId, command: Vec<u8>) -> Result<u64> {
+        let outcome = self.run(target, command).await?;
+        match outcome.duplicates.is_empty() {
+            true => Ok(outcome.upserted),
+            // Another writer was faster: the next try finds its document.
+            false => Err(Error::new(
+                dt_common::ErrorClass::Retry,
+                format!("another writer wrote the same documents to {target}"),
+            )),
+        }
+    }
+
+    async fn run(&self, target: &TableId, command: Vec<u8>) -> Result<reply::Outcome> {
+        let server = &self.shared.server;
+        let running = server.command(&target.schema, command, None);
+        let reply = while_alive(server, running).await?;
+        let reply = reply.map_err(|error| classify(format!("writing to {target}"), &error))?;
+        reply::outcome(&reply, target)
+    }
+}
+
+#[async_trait]
+impl Sinker for MongoSinker {
+    async fn apply(&mut self, batch: Batch) -> Applying {
+        match self.write(&batch).await {
+            // Invariant 2: the write concern was met.
+            Ok(()) => Ok(batch.committed()),
+            Err(error) => Err(Failed { batch, error }),
+        }
+    }
+
+    fn take_replaced_rows(&mut self) -> u64 {
+        std::mem::take(&mut self.replaced_rows)
+    }
+}
