@@ -4,6 +4,7 @@
 //! What is in a row depends on its number and on nothing else, so that two runs make the same database. The table
 //! without a key has the last name: a snapshot goes by names.
 
+pub mod mongo;
 pub mod postgres;
 
 use anyhow::{Context, Result};

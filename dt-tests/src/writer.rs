@@ -4,6 +4,7 @@
 //! one by one and many at a time, in transactions of one and of several tables; rollbacks, savepoints, XA transactions
 //! and new binlog files. What was written is told by the source itself; the writer keeps no account.
 
+pub mod mongo;
 pub mod postgres;
 
 use std::sync::Arc;

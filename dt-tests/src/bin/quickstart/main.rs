@@ -1,8 +1,9 @@
 //! Two databases go from one server to another: one is copied, one is followed while a writer changes it. Both are
 //! killed with SIGKILL, resumed, and proved equal by the servers.
 //!
-//! [`snapshot`] and [`stream`] are the two parts, whatever the servers are; [`mysql`] and [`postgres`] say what differs.
+//! [`snapshot`] and [`stream`] are the two parts, whatever the servers are; [`mysql`], [`postgres`] and [`mongo`] say what differs.
 
+mod mongo;
 mod mysql;
 mod plan;
 mod postgres;
@@ -14,6 +15,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use plan::{Between, Plan};
+use snapshot::Copied;
+use stream::Followed;
 
 fn main() -> ExitCode {
     match run() {
@@ -36,20 +39,31 @@ fn run() -> Result<bool> {
 
 /// Whether all was as promised.
 fn show(plan: &Plan) -> Result<bool> {
-    let pair = match plan.between {
-        Between::Mysql => mysql::servers()?,
-        Between::Postgres => postgres::servers()?,
-    };
+    match plan.between {
+        Between::Mysql => {
+            let pair = mysql::servers()?;
+            both(plan, || mysql::sample(&pair), || mysql::live(&pair))
+        }
+        Between::Postgres => {
+            let pair = postgres::servers()?;
+            both(plan, || postgres::sample(&pair), || postgres::live(&pair))
+        }
+        Between::Mongo => {
+            let pair = mongo::servers()?;
+            both(plan, || mongo::sample(&pair), || mongo::live(&pair))
+        }
+    }
+}
+
+fn both<C: Copied, F: Followed>(
+    plan: &Plan,
+    sample: impl FnOnce() -> Result<C>,
+    live: impl FnOnce() -> Result<F>,
+) -> Result<bool> {
     say("\n1. A snapshot")?;
-    let copied = match plan.between {
-        Between::Mysql => snapshot::show(&mysql::sample(&pair)?, plan)?,
-        Between::Postgres => snapshot::show(&postgres::sample(&pair)?, plan)?,
-    };
+    let copied = snapshot::show(&sample()?, plan)?;
     say("\n2. Change data capture")?;
-    let followed = match plan.between {
-        Between::Mysql => stream::show(mysql::live(&pair)?, plan)?,
-        Between::Postgres => stream::show(postgres::live(&pair)?, plan)?,
-    };
+    let followed = stream::show(&mut live()?, plan)?;
     Ok(copied && followed)
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn live(pair: &Pair) -> Result<Live> {
     Ok(Live {
         tables: tables.collect(),
         schema: LIVE,
-        writer: Writer::start(&pair.source, LIVE, 7)?,
+        writer: Some(Writer::start(&pair.source, LIVE, 7)?),
         bytes_a_run: 2_000_000,
         task,
         place,

@@ -4,10 +4,11 @@ use anyhow::{Context, Result, bail};
 
 /// What `--help` says.
 pub(crate) const USAGE: &str = "\
-quickstart [mysql|pg] [--rows N] [--kills K]
+quickstart [mysql|pg|mongo] [--rows N] [--kills K]
 
   mysql      from one MySQL server to another (the default)
   pg         from PostgreSQL 15 to PostgreSQL 18
+  mongo      from one MongoDB replica set to another
   --rows N   rows of the database that is copied (400,000; pg: 1,000,000)
   --kills K  kills of each part (2)
 
@@ -21,6 +22,8 @@ pub(crate) enum Between {
     Mysql,
     /// PostgreSQL 15 and PostgreSQL 18.
     Postgres,
+    /// Two replica sets of MongoDB.
+    Mongo,
 }
 
 /// What is to be shown.
@@ -46,6 +49,7 @@ pub(crate) fn read(words: impl IntoIterator<Item = String>) -> Result<Option<Pla
         match word.as_str() {
             "mysql" if between.is_none() => between = Some(Between::Mysql),
             "pg" if between.is_none() => between = Some(Between::Postgres),
+            "mongo" if between.is_none() => between = Some(Between::Mongo),
             "--rows" => rows = Some(number()?),
             "--kills" => kills = u32::try_from(number()?)?,
             "--help" | "-h" => return Ok(None),
@@ -54,7 +58,7 @@ pub(crate) fn read(words: impl IntoIterator<Item = String>) -> Result<Option<Pla
     }
     let between = between.unwrap_or(Between::Mysql);
     let rows = rows.unwrap_or(match between {
-        Between::Mysql => 400_000,
+        Between::Mysql | Between::Mongo => 400_000,
         Between::Postgres => 1_000_000,
     });
     if rows < 1000 {
@@ -76,6 +80,7 @@ mod tests {
         assert_eq!(of("")?, Some(Plan { between: Between::Mysql, rows: 400_000, kills: 2 }));
         assert_eq!(of("--kills 4 pg")?, Some(Plan { between: Between::Postgres, rows: 1_000_000, kills: 4 }));
         assert_eq!(of("pg --rows 300000")?.map(|plan| plan.rows), Some(300_000));
+        assert_eq!(of("mongo")?.map(|plan| plan.between), Some(Between::Mongo));
         assert_eq!(of("pg --help")?, None);
         Ok(())
     }

@@ -77,7 +77,7 @@ pub(crate) fn live(pair: &Pair) -> Result<Live> {
     Ok(Live {
         tables: tables.collect(),
         schema: SCHEMA,
-        writer: writing,
+        writer: Some(writing),
         // The log holds more than the changes: indexes, and what was rolled back.
         bytes_a_run: 12_000_000,
         task,

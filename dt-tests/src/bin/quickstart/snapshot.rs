@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use dt_tests::db::Db;
 use dt_tests::judge::{Judge, Verdict};
 use dt_tests::sample::SampleTable;
@@ -11,7 +11,31 @@ use dt_tests::task::{Progress, RecordedKey, Task};
 use crate::plan::Plan;
 use crate::{grouped, say};
 
-/// The database that is copied.
+/// A database that is copied, whatever its servers are.
+pub(crate) trait Copied {
+    /// The task that copies it.
+    fn task(&self) -> &Task;
+    /// Its tables.
+    fn tables(&self) -> Vec<Shown>;
+    /// Makes and fills it on the source, and makes it on the target where that is needed.
+    fn fill(&self, rows: u64) -> Result<()>;
+    /// Rows of all tables.
+    fn rows_on_target(&self) -> Result<u64>;
+    /// The table's rows on the target that no recorded position covers.
+    fn redone(&self, table: &str, progress: &Progress) -> Result<u64>;
+    /// What became of the table's rows, and whether that is what is promised.
+    fn verdict(&self, table: &str) -> Result<(Verdict, bool)>;
+}
+
+/// A table, for people.
+pub(crate) struct Shown {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What kind of key it has.
+    pub(crate) key: &'static str,
+}
+
+/// The SQL database that is copied.
 pub(crate) struct Sample {
     /// A connection to it on the source.
     pub(crate) source: Db,
@@ -42,32 +66,29 @@ struct Run {
 }
 
 /// Copies the database from one server to the other; whether all is as promised.
-pub(crate) fn show(sample: &Sample, plan: &Plan) -> Result<bool> {
-    let Sample { source, target, tables, .. } = sample;
+pub(crate) fn show(copied: &dyn Copied, plan: &Plan) -> Result<bool> {
+    let tables = copied.tables();
     say(format!("Filling the source with {} rows in {} tables …", grouped(plan.rows), tables.len()))?;
-    (sample.create_and_fill)(source, plan.rows)?;
-    (sample.create_tables)(target)?;
-
-    let runs = copy(plan, sample)?;
-    let judge = Judge::new(source, target);
+    copied.fill(plan.rows)?;
+    let runs = copy(plan, copied, &tables)?;
     let mut judged = Vec::new();
-    for table in *tables {
-        let verdict = judge.table(sample.schema, table.name)?;
-        judged.push((table, verdict, table.is_as_promised(&verdict, source, target)?));
+    for table in tables {
+        let (verdict, promised) = copied.verdict(table.name)?;
+        judged.push((table, verdict, promised));
     }
     report(plan, &runs, &judged)
 }
 
 /// Kills it `plan.kills` times, evenly spread over the rows, and then lets it finish.
-fn copy(plan: &Plan, sample: &Sample) -> Result<Vec<Run>> {
-    let task = &sample.task;
+fn copy(plan: &Plan, copied: &dyn Copied, tables: &[Shown]) -> Result<Vec<Run>> {
+    let task = copied.task();
     let mut runs = Vec::new();
     for kill in 1..=plan.kills {
         let enough = plan.rows * u64::from(kill) / u64::from(plan.kills + 1);
         say(format!("Run {kill}: dt-main copies; SIGKILL once {} rows are on the target …", grouped(enough)))?;
         let start = Instant::now();
         let mut running = task.spawn()?;
-        running.until("there are enough rows on the target", || Ok(sample.rows_on_target()? >= enough))?;
+        running.until("there are enough rows on the target", || Ok(copied.rows_on_target()? >= enough))?;
         let killed = running.kill9()?;
         let wall = start.elapsed();
         let ended = match killed.code {
@@ -78,8 +99,8 @@ fn copy(plan: &Plan, sample: &Sample) -> Result<Vec<Run>> {
             _ => bail!("dt-main should have been killed: {}", killed.said()),
         };
         let progress = task.progress()?;
-        let redone = sample.tables.iter().map(|table| sample.redone(table, &progress)).sum::<Result<u64>>()?;
-        runs.push(Run { ended, wall, rows_on_target: sample.rows_on_target()?, redone });
+        let redone = tables.iter().map(|table| copied.redone(table.name, &progress)).sum::<Result<u64>>()?;
+        runs.push(Run { ended, wall, rows_on_target: copied.rows_on_target()?, redone });
         if ended == "done" {
             return Ok(runs);
         }
@@ -87,28 +108,46 @@ fn copy(plan: &Plan, sample: &Sample) -> Result<Vec<Run>> {
     say(format!("Run {}: dt-main resumes and finishes …", plan.kills + 1))?;
     let start = Instant::now();
     task.run()?.expect_code(0)?;
-    runs.push(Run { ended: "done", wall: start.elapsed(), rows_on_target: sample.rows_on_target()?, redone: 0 });
+    runs.push(Run { ended: "done", wall: start.elapsed(), rows_on_target: copied.rows_on_target()?, redone: 0 });
     Ok(runs)
 }
 
-impl Sample {
+impl Copied for Sample {
+    fn task(&self) -> &Task {
+        &self.task
+    }
+
+    fn tables(&self) -> Vec<Shown> {
+        self.tables.iter().map(|table| Shown { name: table.name, key: table.key }).collect()
+    }
+
+    fn fill(&self, rows: u64) -> Result<()> {
+        (self.create_and_fill)(&self.source, rows)?;
+        (self.create_tables)(&self.target)
+    }
+
     fn rows_on_target(&self) -> Result<u64> {
         let counts = self.tables.iter().map(|table| format!("(SELECT COUNT(*) FROM {})", table.name));
         self.target.number(format!("SELECT {}", counts.collect::<Vec<_>>().join(" + ")))
     }
 
-    /// The table's rows on the target that no recorded position covers.
-    fn redone(&self, table: &SampleTable, progress: &Progress) -> Result<u64> {
-        let condition = match progress.of(self.schema, table.name) {
-            _ if progress.is_finished(self.schema, table.name) => return Ok(0),
+    fn redone(&self, table: &str, progress: &Progress) -> Result<u64> {
+        let condition = match progress.of(self.schema, table) {
+            _ if progress.is_finished(self.schema, table) => return Ok(0),
             Some(key) => (self.rows_after)(&key),
             None => "TRUE".to_owned(),
         };
-        self.target.number(format!("SELECT COUNT(*) FROM {} WHERE {condition}", table.name))
+        self.target.number(format!("SELECT COUNT(*) FROM {table} WHERE {condition}"))
+    }
+
+    fn verdict(&self, table: &str) -> Result<(Verdict, bool)> {
+        let verdict = Judge::new(&self.source, &self.target).table(self.schema, table)?;
+        let sample = self.tables.iter().find(|sample| sample.name == table).context("no such table")?;
+        Ok((verdict, sample.is_as_promised(&verdict, &self.source, &self.target)?))
     }
 }
 
-fn report(plan: &Plan, runs: &[Run], tables: &[(&SampleTable, Verdict, bool)]) -> Result<bool> {
+fn report(plan: &Plan, runs: &[Run], tables: &[(Shown, Verdict, bool)]) -> Result<bool> {
     say(format!(
         "\n{:<6}{:>10}{:>10}{:>18}{:>22}",
         "run", "ended by", "seconds", "rows on target", "redone afterwards"
