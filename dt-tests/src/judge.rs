@@ -6,6 +6,7 @@
 //!
 //! What is called a database here is a schema with PostgreSQL.
 
+pub mod mongo;
 mod mysql;
 mod postgres;
 

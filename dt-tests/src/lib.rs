@@ -1,9 +1,9 @@
 //! Real servers, the real binary, and a judge that is neither: what the end-to-end tests, the quickstart and the
 //! benchmarks share.
 //!
-//! - [`servers`]: throw-away MySQL, MariaDB and PostgreSQL servers on 127.0.0.1, stopped whatever becomes of the test.
-//! - [`db`]: SQL to a server, as an administrator.
-//! - [`judge`]: whether two tables hold the same rows, computed by the servers.
+//! - [`servers`]: throw-away MySQL, MariaDB, PostgreSQL and MongoDB servers on 127.0.0.1, stopped whatever becomes of the test.
+//! - [`db`]: SQL to a server, as an administrator; [`mongo`]: commands to a MongoDB server.
+//! - [`judge`]: whether two tables hold the same rows, computed by the servers, or two collections the same bytes.
 //! - [`task`]: a task file for dt-main, and dt-main itself: run, killed, run again.
 //! - [`proxy`]: a wire between two programs that can be cut.
 //! - [`sample`]: a database with every shape of key and the common types.
@@ -17,6 +17,7 @@ pub mod db;
 pub mod deadline;
 pub mod dice;
 pub mod judge;
+pub mod mongo;
 pub mod proxy;
 pub mod sample;
 pub mod servers;

@@ -1,6 +1,7 @@
 //! A task file for dt-main, and dt-main itself: run to the end, killed, run again.
 
 mod binary;
+mod mongo;
 mod postgres;
 mod progress;
 mod run;

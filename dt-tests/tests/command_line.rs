@@ -183,10 +183,8 @@ fn what_is_to_come_is_refused_by_name() -> Result<()> {
 
 #[test]
 fn databases_that_are_to_come_are_refused_by_name() -> Result<()> {
-    for (db_type, url) in [("mongo", "mongodb://127.0.0.1:1"), ("redis", "redis://127.0.0.1:1")] {
-        let source = task()?.set("extractor", "db_type", db_type).set("extractor", "url", url);
-        refused(&source, &["[extractor]", &format!("db_type={db_type}"), "not available yet"])?;
-    }
+    let source = task()?.set("extractor", "db_type", "redis").set("extractor", "url", "redis://127.0.0.1:1");
+    refused(&source, &["[extractor]", "db_type=redis", "not available yet"])?;
     Ok(())
 }
 

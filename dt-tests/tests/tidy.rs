@@ -12,16 +12,25 @@ use serde_json::Value;
 const LINES_MAX: usize = 600;
 
 /// Who may depend on which crates of ours, directly. A new crate needs a line here and a word in ARCHITECTURE.md.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("dt-common", &[]),
     ("dt-connector", &["dt-common"]),
+    ("dt-connector-mongo", &["dt-connector", "dt-common"]),
     ("dt-connector-mysql", &["dt-connector", "dt-common"]),
     ("dt-connector-postgres", &["dt-connector", "dt-common"]),
     ("dt-resumer", &["dt-common"]),
     ("dt-pipeline", &["dt-connector", "dt-resumer", "dt-common"]),
     (
         "dt-main",
-        &["dt-connector-mysql", "dt-connector-postgres", "dt-connector", "dt-pipeline", "dt-resumer", "dt-common"],
+        &[
+            "dt-connector-mongo",
+            "dt-connector-mysql",
+            "dt-connector-postgres",
+            "dt-connector",
+            "dt-pipeline",
+            "dt-resumer",
+            "dt-common",
+        ],
     ),
     ("dt-tests", &["dt-connector-mysql", "dt-connector", "dt-resumer", "dt-common"]),
 ];
@@ -40,7 +49,15 @@ const MINTS: [(&str, &[&str]); 5] = [
     ("Applied::after_commit(", &["dt-connector/src/batch.rs"]),
     ("Recordable::of_applied(", &["dt-pipeline/src/recorder", "dt-resumer/src/testkit.rs", "dt-resumer/examples/"]),
     ("Saved::after_sync(", &["dt-resumer/src/"]),
-    (".committed()", &["dt-connector/mysql/src/sink", "dt-connector/postgres/src/sink", "dt-connector/src/dummy.rs"]),
+    (
+        ".committed()",
+        &[
+            "dt-connector/mongo/src/sink",
+            "dt-connector/mysql/src/sink",
+            "dt-connector/postgres/src/sink",
+            "dt-connector/src/dummy.rs",
+        ],
+    ),
 ];
 
 fn root() -> PathBuf {

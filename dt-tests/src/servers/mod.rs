@@ -3,6 +3,7 @@
 //! A server that cannot be had is an error whose message names `./scripts/install-servers`, never a skipped test.
 
 mod keeper;
+pub mod mongo;
 mod postgres;
 mod programs;
 mod shared;

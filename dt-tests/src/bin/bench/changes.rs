@@ -6,6 +6,8 @@ use anyhow::Result;
 use dt_tests::db::Db;
 use dt_tests::dice::Dice;
 
+use crate::documents::digits;
+
 /// The most changes in a transaction.
 const TRANSACTION_MAX: u64 = 10;
 
@@ -65,12 +67,6 @@ fn change(text: &mut String, dice: &mut Dice, table: usize, ids: &mut Ids) -> Re
         write!(text, "DELETE FROM sbtest{table} WHERE id = {id};")?;
     }
     Ok(())
-}
-
-/// Groups of eleven digits with dashes between them, as sysbench fills its columns.
-fn digits(dice: &mut Dice, groups: usize) -> String {
-    let groups: Vec<String> = (0..groups).map(|_| format!("{:011}", dice.pick(0..100_000_000_000))).collect();
-    groups.join("-")
 }
 
 #[cfg(test)]

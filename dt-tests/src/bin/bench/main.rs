@@ -1,6 +1,9 @@
 //! dt-main beside the usual tools, on the same servers in the same run.
 
 mod changes;
+mod documents;
+mod mongo;
+mod mongo_cdc;
 mod mysql;
 mod mysql_cdc;
 mod pg;
@@ -18,8 +21,8 @@ use dt_tests::task::Task;
 use dt_tests::usage::{self, Usage};
 use plan::Plan;
 
-const USAGE: &str = "bench mysql|pg [--rows N] [--runs K] [--all] [--tool NAME]… | bench mysql-cdc|pg-cdc \
-                     [--changes N] [--rows N] [--runs K] [--tool NAME]… | bench resume [--tables N]";
+const USAGE: &str = "bench mysql|pg|mongo [--rows N] [--runs K] [--all] [--tool NAME]… | \
+                     bench mysql-cdc|pg-cdc|mongo-cdc [--changes N] [--rows N] [--runs K] [--tool NAME]… | bench resume [--tables N]";
 
 fn main() -> ExitCode {
     match run() {
@@ -57,6 +60,8 @@ fn run() -> Result<()> {
         "mysql-cdc" => mysql_cdc::bench(&plan),
         "pg" => pg::bench(&plan),
         "pg-cdc" => pg_cdc::bench(&plan),
+        "mongo" => mongo::bench(&plan),
+        "mongo-cdc" => mongo_cdc::bench(&plan),
         "resume" => resume::bench(tables),
         other => bail!("unknown benchmark `{other}`: {USAGE}"),
     }

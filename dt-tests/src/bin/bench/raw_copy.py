@@ -1,0 +1,61 @@
+"""Copies the collections of a database from one MongoDB server to another, in so many processes: documents are taken
+from the answers as bytes and never decoded.
+
+    raw_copy.py SOURCE TARGET DATABASE PROCESSES
+"""
+
+import sys
+from multiprocessing import Process
+
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient
+
+DOCUMENTS = 10_000
+RAW = CodecOptions(document_class=RawBSONDocument)
+
+
+def documents(answer):
+    at = 0
+    while at < len(answer):
+        end = at + int.from_bytes(answer[at : at + 4], "little")
+        yield RawBSONDocument(answer[at:end])
+        at = end
+
+
+def copy(urls, database, parts):
+    source, target = (MongoClient(url)[database] for url in urls)
+    for name, bounds in parts:
+        into = target.get_collection(name, codec_options=RAW)
+        for answer in source[name].find_raw_batches({"_id": bounds} if bounds else {}, batch_size=DOCUMENTS):
+            into.insert_many(documents(answer), ordered=False)
+
+
+def main():
+    *urls, database, processes = sys.argv[1:]
+    processes = int(processes)
+    source = MongoClient(urls[0])[database]
+    names = sorted(source.list_collection_names())
+    shares = [[] for _ in range(processes)]
+    for at, name in enumerate(names):
+        if len(names) >= processes:
+            shares[at % processes].append((name, {}))
+            continue
+        # A collection for several processes: cut by its keys.
+        count = source[name].estimated_document_count()
+        cuts = [
+            next(source[name].find({}, {"_id": 1}).sort("_id", 1).skip(count * cut // processes).limit(1))["_id"]
+            for cut in range(1, processes)
+        ]
+        for share, low, high in zip(shares, [None, *cuts], [*cuts, None]):
+            bounds = ({"$gte": low} if low is not None else {}) | ({"$lt": high} if high is not None else {})
+            share.append((name, bounds))
+    running = [Process(target=copy, args=(urls, database, parts)) for parts in shares]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join()
+    sys.exit(max(process.exitcode for process in running))
+
+
+main()

@@ -1,0 +1,117 @@
+//! MongoDB: SIGKILL at a random moment, ten times over, then to the end: every document exactly as it is on the source.
+//! `DT_SEED=… cargo test …` plays the same moments again.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use dt_tests::dice::Dice;
+use dt_tests::judge::mongo::MongoJudge;
+use dt_tests::mongo::{Mongo, bytes};
+use dt_tests::servers::mongo;
+use dt_tests::task::Task;
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Bson, doc};
+
+const KILLS: u32 = 10;
+const ROWS_OF_EACH: u64 = 25_000;
+/// The killed runs read no faster, so that there is time to die at every stage, also between two saved positions.
+const ROWS_PER_SECOND: u64 = 20_000;
+const COLLECTIONS: [&str; 4] = ["ids of the driver", "mixed", "numbers", "texts"];
+
+#[test]
+fn a_copy_survives_ten_kills() -> Result<()> {
+    println!("{}", survives_ten_kills(1, Parts::Collections)?);
+    Ok(())
+}
+
+#[test]
+fn a_copy_survives_ten_kills_with_four_collections_at_a_time() -> Result<()> {
+    println!("{}", survives_ten_kills(4, Parts::Collections)?);
+    Ok(())
+}
+
+#[test]
+fn a_copy_survives_ten_kills_with_four_chunks_at_a_time() -> Result<()> {
+    println!("{}", survives_ten_kills(4, Parts::Chunks)?);
+    Ok(())
+}
+
+/// What is read at the same time.
+#[derive(Clone, Copy, Debug)]
+enum Parts {
+    Collections,
+    Chunks,
+}
+
+/// Documents that carry their collection's name, under keys of all kinds.
+fn fill(source: &Mongo, database: &str) -> Result<()> {
+    for collection in COLLECTIONS {
+        let id = |at: u64| -> Result<Bson> {
+            let number = i32::try_from(at)?;
+            Ok(match (collection, at % 4) {
+                ("ids of the driver", _) => Bson::ObjectId(ObjectId::new()),
+                ("numbers", _) | ("mixed", 0) => Bson::Int32(number),
+                ("texts", _) | ("mixed", 1) => format!("$key {:x}", at.wrapping_mul(0x9e37_79b9_7f4a_7c15)).into(),
+                ("mixed", 2) => doc! {"a": number, "b": {"c": number}}.into(),
+                (_, _) => Bson::DateTime(mongodb::bson::DateTime::from_millis(i64::from(number))),
+            })
+        };
+        let documents = (0..ROWS_OF_EACH).map(|at| {
+            bytes(&doc! {"_id": id(at)?, "of": collection, "at": i64::try_from(at)?, "text": "x".repeat(100), "list": [1, {"a": 2}]})
+        });
+        source.insert(database, collection, &documents.collect::<Result<Vec<_>>>()?)?;
+    }
+    Ok(())
+}
+
+/// What happened, for whoever reads the test's output.
+fn survives_ten_kills(parallel: u32, parts: Parts) -> Result<String> {
+    let mut dice = Dice::new();
+    let case = format!("{parallel} {parts:?}, DT_SEED={}", dice.seed());
+    let story = killed_and_resumed(parallel, parts, &mut dice).with_context(|| case.clone())?;
+    Ok(format!("{case}: {story}"))
+}
+
+fn killed_and_resumed(parallel: u32, parts: Parts, dice: &mut Dice) -> Result<String> {
+    let pair = mongo::pair()?;
+    let database = format!("kill_{parallel}_{parts:?}").to_lowercase();
+    let (source, target) = pair.without(&[&database])?;
+    fill(&source, &database)?;
+    let task = Task::of_mongo_pair(pair, &[&database])?
+        .set("extractor", "parallel_size", parallel.to_string())
+        .set("parallelizer", "parallel_size", parallel.to_string())
+        .set("extractor", "max_rps", ROWS_PER_SECOND.to_string())
+        // What is read waits for what is written, so that a kill meets every stage.
+        .set("pipeline", "buffer_memory_mb", "2");
+    let task = match parts {
+        Parts::Collections => task,
+        Parts::Chunks => task.set("extractor", "parallel_type", "chunk").set("extractor", "batch_size", "2000"),
+    };
+
+    // Each kill takes a tenth of the way on average, and one in ten comes before the first document.
+    let rows = ROWS_OF_EACH * COLLECTIONS.len() as u64;
+    let latest = Duration::from_secs(2 * rows / ROWS_PER_SECOND) / KILLS;
+    let mut in_flight = 0;
+    for _ in 0..KILLS {
+        let running = task.spawn()?;
+        sleep(dice.moment(latest));
+        let killed = running.kill9()?;
+        // 0: it had nothing left to do and was faster than the kill.
+        ensure!([0, 128 + 9].contains(&killed.code), "resumed, it failed by itself: {}", killed.said());
+        in_flight += u32::from(killed.code != 0);
+    }
+    let mut story = format!("{in_flight} of {KILLS} kills were in mid-copy");
+    task.run()?.expect_code(0)?;
+    ensure!(in_flight > 0, "no kill came before the end: the sample is too small for this machine");
+    let verdicts = MongoJudge::new(&source, &target).database(&database)?;
+    ensure!(verdicts.len() == COLLECTIONS.len(), "{} collections", verdicts.len());
+    for (collection, verdict) in verdicts {
+        story += &format!("; `{collection}` is {verdict}");
+        ensure!(verdict.is_equal() && verdict.rows == ROWS_OF_EACH, "`{collection}`: {verdict}");
+    }
+    // Two restarts in a row of a finished task: nothing is read again.
+    let done = task.run()?.expect_code(0)?;
+    ensure!(done.summary("rows").unwrap_or(0) == 0, "a finished task copied documents again: {}", done.said());
+    Ok(story)
+}
