@@ -9,6 +9,7 @@ pub mod batch;
 pub mod dummy;
 pub mod filter;
 pub mod outlet;
+pub mod readers;
 pub mod retry;
 pub mod router;
 pub mod sink;

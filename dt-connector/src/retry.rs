@@ -1,5 +1,7 @@
-//! How long a lost connection is retried (invariant 12). Pure: the clock and the chance come in as arguments.
+//! How long a lost connection is retried (invariant 12). Pure but for [`chance`]: the clock and the chance
+//! come in as arguments.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// How long failures in a row may last before they are final.
@@ -7,6 +9,11 @@ use std::time::Duration;
 pub struct RetryBudget {
     /// The time since the last success after which a transient error becomes final.
     pub total: Duration,
+}
+
+/// A number in 0..1 that spreads the pauses of many tasks; nothing depends on it but that.
+pub fn chance() -> f64 {
+    f64::from(RandomState::new().hash_one(0) as u32) / f64::from(u32::MAX)
 }
 
 /// The first pause; each further one is twice as long, up to [`PAUSE_MAX`].

@@ -3,12 +3,11 @@
 //! It never drops a batch without saying so, never gives the sinker another batch before the one in hand is applied,
 //! and decides nothing about the run: an error that is final goes to the driver.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex};
 
 use dt_common::ladder::Applied;
 use dt_common::{Error, ErrorClass, Result};
-use dt_connector::retry::{Backoff, RetryBudget};
+use dt_connector::retry::{Backoff, RetryBudget, chance};
 use dt_connector::{Batch, Failed, Sinker};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -106,9 +105,4 @@ fn hung() -> Error {
 
 fn left_out(error: Error) -> Error {
     error.hint("nothing is lost: what is not in the target yet is read again when the task is started again")
-}
-
-/// A number in 0..1 that spreads the pauses of many workers; nothing depends on it but that.
-fn chance() -> f64 {
-    f64::from(RandomState::new().hash_one(0) as u32) / f64::from(u32::MAX)
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use dt_common::config::{MongoCdcOptions, MongoCdcStart, MongoStreamSource};
 use dt_common::position::MongoCdc;
 use dt_common::{Error, Result};
-use dt_connector::retry::Backoff;
+use dt_connector::retry::{Backoff, chance};
 use dt_connector::{Acknowledger, Extractor, Outlet, Stopped, StreamOptions};
 
 use super::change_event::{ChangeEvent, What};
@@ -470,11 +470,4 @@ impl Extractor for MongoStream {
         // An oplog is kept by the server's own rules, whoever reads it.
         None
     }
-}
-
-/// A number that differs from task to task, to spread their pauses.
-fn chance() -> f64 {
-    let nanos =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
-    f64::from(nanos % 1000) / 1000.0
 }

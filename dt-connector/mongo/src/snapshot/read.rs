@@ -1,20 +1,19 @@
 //! Reading collections: documents streamed in the order of `_id`, sent on as blocks; lost connections made again.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use bson::RawDocumentBuf;
 use dt_common::position::OrderKey;
 use dt_common::{DbType, Error, Result};
-use dt_connector::retry::Backoff;
+use dt_connector::readers::{self, Interrupted, Reading as ReadResult};
+use dt_connector::retry::{Backoff, chance};
 use dt_connector::{Acknowledger, Block, BlockContents, Event, Extractor, Outlet, ReadOptions, RowFormat, TableTask};
 use futures_util::StreamExt;
 use mongodb::ClientSession;
 use mongodb::error::Error as DriverFailure;
 use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor, SessionRawBatchCursor};
-use tokio::task::JoinSet;
 
 use super::gathered::{self, Gathered};
 use super::keeper::{Keeper, View};
@@ -41,70 +40,35 @@ pub(super) struct Reading {
 #[derive(Debug)]
 pub(super) struct MongoSnapshot {
     server: Server,
-    tables: VecDeque<Reading>,
+    tables: Vec<Reading>,
     options: ReadOptions,
 }
 
 impl MongoSnapshot {
     pub(super) fn new(server: Server, tables: Vec<Reading>, options: ReadOptions) -> Self {
-        MongoSnapshot { server, tables: tables.into(), options }
+        MongoSnapshot { server, tables, options }
     }
 }
 
 #[async_trait]
 impl Extractor for MongoSnapshot {
     async fn extract(self: Box<Self>, outlet: Outlet) -> Result<()> {
-        let readers = self.options.parallel_tables.clamp(1, self.tables.len().max(1));
         let keeper = Arc::new(Keeper::new(self.server.clone()));
-        let tables = Arc::new(Mutex::new(self.tables));
-        let mut running = JoinSet::new();
-        for _ in 0..readers {
-            let reader = Reader {
-                server: self.server.clone(),
-                options: self.options.clone(),
-                outlet: outlet.clone(),
-                keeper: keeper.clone(),
-                backoff: Backoff::new(self.options.retry),
-                clock: Instant::now(),
-            };
-            running.spawn(reader.run(tables.clone()));
-        }
-        // The first error ends the others: dropping the set aborts them.
-        while let Some(ended) = running.join_next().await {
-            match ended.map_err(|error| Error::fatal("a collection's reader broke off").caused_by(error))? {
-                Ok(()) | Err(Interrupted::Stopped) => {}
-                Err(Interrupted::Failed(error)) => return Err(error),
-            }
-        }
-        Ok(())
+        let reader = || Reader {
+            server: self.server.clone(),
+            options: self.options.clone(),
+            outlet: outlet.clone(),
+            keeper: keeper.clone(),
+            backoff: Backoff::new(self.options.retry),
+            clock: Instant::now(),
+        };
+        readers::read_all(self.tables, self.options.parallel_tables, &outlet, reader).await
     }
 
     fn acknowledger(&self) -> Option<Box<dyn Acknowledger>> {
         None
     }
 }
-
-/// Why a reader ends before its collections do.
-enum Interrupted {
-    /// The pipeline takes no more.
-    Stopped,
-    /// For good.
-    Failed(Error),
-}
-
-impl From<dt_connector::Stopped> for Interrupted {
-    fn from(_: dt_connector::Stopped) -> Self {
-        Interrupted::Stopped
-    }
-}
-
-impl From<Error> for Interrupted {
-    fn from(error: Error) -> Self {
-        Interrupted::Failed(error)
-    }
-}
-
-type ReadResult<T> = std::result::Result<T, Interrupted>;
 
 /// Who works through collections, one at a time.
 struct Reader {
@@ -139,22 +103,16 @@ impl Cursor {
     }
 }
 
-impl Reader {
-    async fn run(mut self, tables: Arc<Mutex<VecDeque<Reading>>>) -> ReadResult<()> {
-        loop {
-            let next = tables.lock().expect("snapshot: a reader panicked with the list of tables").pop_front();
-            let Some(reading) = next else { break };
-            let outlet = self.outlet.clone();
-            // Wherever the reader waits, a stop ends it; what it has sent is whole blocks.
-            tokio::select! {
-                biased;
-                stopped = outlet.stopped() => return Err(stopped.into()),
-                read = self.table(&reading) => read?,
-            }
-        }
-        Ok(())
+#[async_trait]
+impl readers::Reader<Reading> for Reader {
+    async fn read(&mut self, reading: &Reading) -> ReadResult<()> {
+        self.table(reading).await
     }
 
+    async fn finish(self) {}
+}
+
+impl Reader {
     async fn table(&mut self, reading: &Reading) -> ReadResult<()> {
         let task = &reading.task;
         self.outlet.signal(Event::LaneStarted { lane: task.lane, table: task.table.clone() })?;
@@ -329,11 +287,4 @@ impl Reader {
         tokio::time::sleep(pause).await;
         Ok(())
     }
-}
-
-/// A number in 0..1 that differs between tasks and moments; it only spreads their retries.
-fn chance() -> f64 {
-    let nanos =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
-    f64::from(nanos % 1000) / 1000.0
 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use dt_common::config::{Events, MysqlCdcOptions};
 use dt_common::position::MysqlCdc;
 use dt_common::{Error, Result};
-use dt_connector::retry::Backoff;
+use dt_connector::retry::{Backoff, chance};
 use dt_connector::{Acknowledger, Extractor, Outlet, Stopped, StreamOptions};
 use futures_util::{FutureExt, StreamExt};
 use mysql_async::prelude::Queryable;
@@ -28,7 +28,6 @@ use crate::catalog;
 use crate::config::Address;
 use crate::connect::{self, Flavor, Server, Session};
 use crate::error::{classify, code};
-use crate::snapshot::chance;
 
 /// How often the distance to the purge is looked at.
 const HEAD_ROOM_INTERVAL: Duration = Duration::from_secs(60);

@@ -4,8 +4,6 @@ pub mod plan;
 mod read;
 mod split;
 
-pub(crate) use read::chance;
-
 use async_trait::async_trait;
 use dt_common::config::{ExtractType, ExtractorConfig, MysqlCdcOptions};
 use dt_common::position::OrderKey;

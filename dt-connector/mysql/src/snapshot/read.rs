@@ -1,18 +1,16 @@
 //! Reading tables: pages of rows, sent on as blocks; lost connections made again.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use dt_common::position::{OrderKey, Position};
 use dt_common::{DbType, Error, Result};
-use dt_connector::retry::Backoff;
+use dt_connector::readers::{self, Interrupted, Reading};
+use dt_connector::retry::{Backoff, chance};
 use dt_connector::{Acknowledger, Block, BlockContents, Event, Extractor, Outlet, ReadOptions, TableTask};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row, Value};
-use tokio::task::JoinSet;
 
 use super::plan::{Range, TablePlan};
 use crate::alive::while_alive;
@@ -26,70 +24,35 @@ use crate::rows;
 pub(super) struct MysqlSnapshot {
     address: Address,
     flavor: Flavor,
-    tables: VecDeque<TableTask>,
+    tables: Vec<TableTask>,
     options: ReadOptions,
 }
 
 impl MysqlSnapshot {
     pub(super) fn new(address: Address, flavor: Flavor, tables: Vec<TableTask>, options: ReadOptions) -> Self {
-        MysqlSnapshot { address, flavor, tables: tables.into(), options }
+        MysqlSnapshot { address, flavor, tables, options }
     }
 }
 
 #[async_trait]
 impl Extractor for MysqlSnapshot {
     async fn extract(self: Box<Self>, outlet: Outlet) -> Result<()> {
-        let readers = self.options.parallel_tables.clamp(1, self.tables.len().max(1));
-        let tables = Arc::new(Mutex::new(self.tables));
-        let mut running = JoinSet::new();
-        for _ in 0..readers {
-            let reader = Reader {
-                address: self.address.clone(),
-                flavor: self.flavor,
-                options: self.options.clone(),
-                outlet: outlet.clone(),
-                conn: None,
-                backoff: Backoff::new(self.options.retry),
-                clock: Instant::now(),
-            };
-            running.spawn(reader.run(tables.clone()));
-        }
-        // The first error ends the others: dropping the set aborts them.
-        while let Some(ended) = running.join_next().await {
-            match ended.map_err(|error| Error::fatal("a table reader broke off").caused_by(error))? {
-                Ok(()) | Err(Interrupted::Stopped) => {}
-                Err(Interrupted::Failed(error)) => return Err(error),
-            }
-        }
-        Ok(())
+        let reader = || Reader {
+            address: self.address.clone(),
+            flavor: self.flavor,
+            options: self.options.clone(),
+            outlet: outlet.clone(),
+            conn: None,
+            backoff: Backoff::new(self.options.retry),
+            clock: Instant::now(),
+        };
+        readers::read_all(self.tables, self.options.parallel_tables, &outlet, reader).await
     }
 
     fn acknowledger(&self) -> Option<Box<dyn Acknowledger>> {
         None
     }
 }
-
-/// Why a reader ends before its tables do.
-enum Interrupted {
-    /// The pipeline takes no more.
-    Stopped,
-    /// For good.
-    Failed(Error),
-}
-
-impl std::convert::From<dt_connector::Stopped> for Interrupted {
-    fn from(_: dt_connector::Stopped) -> Self {
-        Interrupted::Stopped
-    }
-}
-
-impl std::convert::From<Error> for Interrupted {
-    fn from(error: Error) -> Self {
-        Interrupted::Failed(error)
-    }
-}
-
-type Reading<T> = std::result::Result<T, Interrupted>;
 
 /// One connection, and the tables it works through.
 struct Reader {
@@ -102,26 +65,21 @@ struct Reader {
     clock: Instant,
 }
 
-impl Reader {
-    async fn run(mut self, tables: Arc<Mutex<VecDeque<TableTask>>>) -> Reading<()> {
-        loop {
-            let next = tables.lock().expect("snapshot: a reader panicked with the list of tables").pop_front();
-            let Some(task) = next else { break };
-            let outlet = self.outlet.clone();
-            // Wherever the reader waits, a stop ends it; what it has sent is whole blocks.
-            tokio::select! {
-                biased;
-                stopped = outlet.stopped() => return Err(stopped.into()),
-                read = self.table(&task) => read?,
-            }
-        }
-        if let Some(conn) = self.conn.take() {
+#[async_trait]
+impl readers::Reader<TableTask> for Reader {
+    async fn read(&mut self, task: &TableTask) -> Reading<()> {
+        self.table(task).await
+    }
+
+    async fn finish(self) {
+        if let Some(conn) = self.conn {
             // All rows are here; a failure to say good-bye changes nothing.
             let _ = conn.disconnect().await;
         }
-        Ok(())
     }
+}
 
+impl Reader {
     async fn table(&mut self, task: &TableTask) -> Reading<()> {
         let plan = TablePlan::of_task(task)?;
         let ranges = plan.start_ranges(&task.start)?;
@@ -339,11 +297,4 @@ pub(super) fn cell(row: &Row, at: usize) -> Option<&[u8]> {
             Value::Int(_) | Value::UInt(_) | Value::Float(_) | Value::Double(_) | Value::Date(..) | Value::Time(..),
         ) => unreachable!("snapshot: a binary value in the text protocol"),
     }
-}
-
-/// A number in 0..1 that differs between tasks and moments; it only spreads their retries.
-pub(crate) fn chance() -> f64 {
-    let nanos =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
-    f64::from(nanos % 1000) / 1000.0
 }

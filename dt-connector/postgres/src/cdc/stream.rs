@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use dt_common::config::PgCdcOptions;
 use dt_common::position::PgCdc;
 use dt_common::{Error, ErrorClass, Position, Result};
-use dt_connector::retry::Backoff;
+use dt_connector::retry::{Backoff, chance};
 use dt_connector::{Acknowledger, Extractor, Followed, Outlet, Stopped, StreamOptions};
 use futures_util::FutureExt;
 
@@ -26,7 +26,6 @@ use super::{ask, heartbeat};
 use crate::alive::while_alive;
 use crate::config::Address;
 use crate::connect::{self, Conn, Server, Session};
-use crate::snapshot::chance;
 use crate::sql;
 
 /// How often a stream that has read everything asks whether `end_time_utc` has passed.

@@ -14,8 +14,6 @@ pub mod plan;
 mod read;
 mod split;
 
-pub(crate) use read::chance;
-
 use std::collections::HashMap;
 use std::sync::Arc;
 

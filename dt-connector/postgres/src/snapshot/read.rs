@@ -1,16 +1,15 @@
 //! Reading tables: rows streamed by COPY, sent on as blocks; lost connections made again.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use dt_common::position::OrderKey;
 use dt_common::{DbType, Error, ErrorClass, Result};
-use dt_connector::retry::Backoff;
+use dt_connector::readers::{self, Interrupted, Reading};
+use dt_connector::retry::{Backoff, chance};
 use dt_connector::{Acknowledger, Block, BlockContents, Event, Extractor, Outlet, ReadOptions, TableTask};
 use futures_util::{FutureExt, StreamExt};
-use tokio::task::JoinSet;
 
 use super::gathered::Gathered;
 use super::keeper::{Keeper, Snapshot};
@@ -26,80 +25,40 @@ use crate::error::{classify, state};
 pub(super) struct PgSnapshot {
     address: Address,
     server: Server,
-    tables: Queue,
+    tables: Vec<Table>,
     options: ReadOptions,
 }
 
-/// Tables that are still to be read, in order.
-type Queue = VecDeque<(TableTask, Arc<Definition>)>;
+/// A table that is to be read.
+type Table = (TableTask, Arc<Definition>);
 
 impl PgSnapshot {
-    pub(super) fn new(
-        address: Address,
-        server: Server,
-        tables: Vec<(TableTask, Arc<Definition>)>,
-        options: ReadOptions,
-    ) -> Self {
-        PgSnapshot { address, server, tables: tables.into(), options }
+    pub(super) fn new(address: Address, server: Server, tables: Vec<Table>, options: ReadOptions) -> Self {
+        PgSnapshot { address, server, tables, options }
     }
 }
 
 #[async_trait]
 impl Extractor for PgSnapshot {
     async fn extract(self: Box<Self>, outlet: Outlet) -> Result<()> {
-        let readers = self.options.parallel_tables.clamp(1, self.tables.len().max(1));
         let keeper = Arc::new(Keeper::new(self.address.clone(), self.server.clone()));
-        let tables = Arc::new(Mutex::new(self.tables));
-        let mut running = JoinSet::new();
-        for _ in 0..readers {
-            let reader = Reader {
-                address: self.address.clone(),
-                server: self.server.clone(),
-                options: self.options.clone(),
-                outlet: outlet.clone(),
-                keeper: keeper.clone(),
-                conn: None,
-                backoff: Backoff::new(self.options.retry),
-                clock: Instant::now(),
-            };
-            running.spawn(reader.run(tables.clone()));
-        }
-        // The first error ends the others: dropping the set aborts them.
-        while let Some(ended) = running.join_next().await {
-            match ended.map_err(|error| Error::fatal("a table reader broke off").caused_by(error))? {
-                Ok(()) | Err(Interrupted::Stopped) => {}
-                Err(Interrupted::Failed(error)) => return Err(error),
-            }
-        }
-        Ok(())
+        let reader = || Reader {
+            address: self.address.clone(),
+            server: self.server.clone(),
+            options: self.options.clone(),
+            outlet: outlet.clone(),
+            keeper: keeper.clone(),
+            conn: None,
+            backoff: Backoff::new(self.options.retry),
+            clock: Instant::now(),
+        };
+        readers::read_all(self.tables, self.options.parallel_tables, &outlet, reader).await
     }
 
     fn acknowledger(&self) -> Option<Box<dyn Acknowledger>> {
         None
     }
 }
-
-/// Why a reader ends before its tables do.
-enum Interrupted {
-    /// The pipeline takes no more.
-    Stopped,
-    /// For good.
-    Failed(Error),
-}
-
-impl From<dt_connector::Stopped> for Interrupted {
-    fn from(_: dt_connector::Stopped) -> Self {
-        Interrupted::Stopped
-    }
-}
-
-impl From<Error> for Interrupted {
-    fn from(error: Error) -> Self {
-        Interrupted::Failed(error)
-    }
-}
-
-type Reading<T> = std::result::Result<T, Interrupted>;
 
 /// One connection, and the tables it works through.
 struct Reader {
@@ -144,22 +103,16 @@ struct Progress {
     skip: u64,
 }
 
-impl Reader {
-    async fn run(mut self, tables: Arc<Mutex<Queue>>) -> Reading<()> {
-        loop {
-            let next = tables.lock().expect("snapshot: a reader panicked with the list of tables").pop_front();
-            let Some((task, table)) = next else { break };
-            let outlet = self.outlet.clone();
-            // Wherever the reader waits, a stop ends it; what it has sent is whole blocks.
-            tokio::select! {
-                biased;
-                stopped = outlet.stopped() => return Err(stopped.into()),
-                read = self.table(&task, &table) => read?,
-            }
-        }
-        Ok(())
+#[async_trait]
+impl readers::Reader<Table> for Reader {
+    async fn read(&mut self, (task, table): &Table) -> Reading<()> {
+        self.table(task, table).await
     }
 
+    async fn finish(self) {}
+}
+
+impl Reader {
     async fn table(&mut self, task: &TableTask, table: &Definition) -> Reading<()> {
         let plan = TablePlan::of_task(table, task)?;
         let ranges = plan.start_ranges(&task.start)?;
@@ -393,11 +346,4 @@ fn pieces(server: &Server, table: &Definition, range: Range) -> Vec<Range> {
         }
         Range::Keyed(_) | Range::Unordered { .. } => vec![range],
     }
-}
-
-/// A number in 0..1 that differs between tasks and moments; it only spreads their retries.
-pub(crate) fn chance() -> f64 {
-    let nanos =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
-    f64::from(nanos % 1000) / 1000.0
 }
