@@ -1,6 +1,5 @@
 //! `resume_type=from_db` from the command line: one process at a time, what is written where, and what is refused.
 
-#[allow(dead_code)]
 mod position_tables;
 
 use std::process::Command;

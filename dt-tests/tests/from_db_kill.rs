@@ -1,7 +1,6 @@
 //! Positions in a database: SIGKILL at a random moment, several times over, then to the end. The files in the log_dir are
 //! taken away after each kill, so that what is gone on from is the table. `DT_SEED=… cargo test …` plays it again.
 
-#[allow(dead_code)]
 mod position_tables;
 
 use std::thread::sleep;

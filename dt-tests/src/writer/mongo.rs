@@ -193,6 +193,7 @@ impl Load {
             doc! {"update": "large", "updates": [{"q": {"_id": at}, "u": document, "upsert": true}]}
         };
         self.run((0..LARGE_DOCUMENTS).map(put).collect())?;
+        // What is left of two processors is for those who follow.
         std::thread::sleep(Duration::from_millis(50));
         self.run(vec![doc! {"update": "large", "updates": [{"q": {}, "u": {"$set": {"seen": value}}, "multi": true}]}])
     }

@@ -1,5 +1,8 @@
 //! What the tests of `resume_type=from_db` share: a position table on a shared server, and what stands in it.
 
+// Each test binary uses some of it.
+#![allow(dead_code)]
+
 use anyhow::{Context, Result};
 use dt_tests::db::{Db, Dialect};
 use dt_tests::servers::{self, Kind, PASSWORD, Server, USER};
