@@ -91,4 +91,4 @@ pub use log::{LogOptions, LogStore};
 pub use memory::MemoryStore;
 pub use mirrored::Mirrored;
 pub use plan::Plan;
-pub use store::{PositionStore, SaveFailed};
+pub use store::{Inscriber, PositionStore, SaveFailed};

@@ -140,6 +140,7 @@ impl<'a> Life<'a> {
                 rows: chance.between(1, 8),
                 bytes: chance.between(16, 160),
                 age: Duration::from_millis(chance.between(1, 20)),
+                empty_age: Duration::from_millis(20),
                 full_block_bytes: chance.between(8, 40),
             },
             record: RecordOptions {

@@ -97,6 +97,7 @@ impl Lane {
             rows: last - first + 1,
             progress: self.keyed.then(|| at(self.id, last)),
             checkpoint: checkpoint.map(|row| at(self.id, row)),
+            behind: 0,
         }
     }
 
@@ -148,6 +149,7 @@ pub fn row_of(position: &Position) -> Option<Row> {
         Position::Redis(at) => Some((u32::try_from(at.now_db_id).ok()?, at.repl_offset)),
         Position::None
         | Position::RdbSnapshot(_)
+        | Position::RdbSnapshotRows(_)
         | Position::RdbSnapshotFinished(_)
         | Position::RdbSnapshotSplit(_)
         | Position::MysqlCdc(_)
