@@ -45,6 +45,11 @@ impl Turn {
         *self.applied.borrow() >= self.seq
     }
 
+    /// Whether it will never come.
+    pub fn is_lost(&self) -> bool {
+        !self.has_come() && self.applied.has_changed().is_err()
+    }
+
     /// Waits for it, within a bound.
     ///
     /// # Errors
@@ -80,7 +85,9 @@ mod tests {
         turns.pass_to(2);
         third.come().await.expect("all before it are applied");
         let fourth = turns.of(3);
+        assert!(!fourth.is_lost());
         drop(turns);
+        assert!(fourth.is_lost() && !third.is_lost());
         assert_eq!(fourth.come().await.expect_err("nobody is left to pass it on").class(), ErrorClass::Fatal);
     }
 }
