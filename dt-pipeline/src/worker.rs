@@ -30,7 +30,7 @@ pub(crate) struct Worker {
 }
 
 const BUDGET_SPENT: &str = "the target did not take the rows within [pipeline] max_retry_secs; nothing is lost: once it \
-     is back, start the task again with [resumer] resume_type=from_log";
+     is back, start the task again, with [resumer] resume_type as it was or from_log";
 
 /// A batch that is in the target.
 pub(crate) struct Done {

@@ -23,8 +23,8 @@ impl Positions {
 
     /// In a target, where PostgreSQL wants to know the database.
     pub fn in_target(server: &'static Server, database: &str) -> Result<Positions> {
-        let database = (server.kind().dialect() == Dialect::Postgres).then_some(database);
-        Positions::within(server, database, "target")
+        let within = (server.kind().dialect() == Dialect::Postgres).then_some(database);
+        Positions::within(server, within, database)
     }
 
     fn within(server: &'static Server, database: Option<&str>, name: &str) -> Result<Positions> {

@@ -19,6 +19,8 @@ pub struct Found {
     columns: HashMap<TableId, Vec<CatalogColumn>>,
     views: HashSet<TableId>,
     keys: HashMap<TableId, Vec<catalog::UniqueColumns>>,
+    // The engines of tables that have no transactions.
+    engines: HashMap<TableId, String>,
 }
 
 impl Found {
@@ -33,9 +35,18 @@ impl Found {
             ))
             .await
             .map_err(|error| classify("reading the target's catalog", error))?;
+        let engines: Vec<(String, String, String)> = conn
+            .query(format!(
+                "SELECT table_schema, table_name, tables.engine FROM information_schema.tables \
+                 JOIN information_schema.engines ON engines.engine = tables.engine \
+                 WHERE {within} AND table_type = 'BASE TABLE' AND engines.transactions = 'NO'"
+            ))
+            .await
+            .map_err(|error| classify("reading the target's catalog", error))?;
         Ok(Found {
             columns,
             keys,
+            engines: engines.into_iter().map(|(schema, table, engine)| (TableId::new(schema, table), engine)).collect(),
             views: views.into_iter().map(|(schema, table)| TableId::new(schema, table)).collect(),
         })
     }
@@ -142,6 +153,12 @@ fn table_misfits(table: &RoutedTable, found: &Found, misfits: &mut Vec<String>) 
         }
     }
     warn_of_missing_key(table, found);
+    if let Some(engine) = found.engines.get(&table.target) {
+        tracing::warn!(
+            "{}: its engine on the target, {engine}, has no transactions: what is interrupted may be there in part, so that rows without a key may be there twice after a resume, whatever resume_type is (ALTER TABLE … ENGINE=InnoDB)",
+            table.target
+        );
+    }
 }
 
 /// Not a misfit, but the promise is weaker: say so.
