@@ -11,6 +11,7 @@ use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use crate::config::Address;
 use crate::error::classify;
+use crate::wire::{Purpose, Wire};
 use crate::{sql, tls};
 
 /// What a server says of itself.
@@ -262,6 +263,14 @@ pub async fn connect(address: &Address, server: &Server, session: &Session) -> R
         }
     }
     Ok(conn)
+}
+
+/// Connects for reading rows in bulk, and pins the session.
+pub async fn connect_to_read(address: &Address, server: &Server) -> Result<Wire> {
+    let mut wire = Wire::connect(address, server, Purpose::Reading).await?;
+    let doing = format!("setting up a session at {}", address.place());
+    wire.command(&Session::Read.statement(address, server), &doing).await?;
+    Ok(wire)
 }
 
 #[cfg(test)]

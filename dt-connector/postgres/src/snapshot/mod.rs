@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`plan`] | the statements (pure) |
 //! | [`gathered`] | the rows of a block (pure) |
+//! | [`spare`] | the buffers of blocks, used again |
 //! | [`keeper`] | the snapshot that all readers share |
 //! | `read` | the rows, and lost connections made again |
 //! | `split` | where a table is cut into chunks |
@@ -12,6 +13,7 @@ pub mod gathered;
 pub mod keeper;
 pub mod plan;
 mod read;
+pub mod spare;
 mod split;
 
 use std::collections::HashMap;

@@ -10,13 +10,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
-use super::{Stream, Wire, lost, server_error};
+use super::{Purpose, Stream, Wire, lost, server_error};
 use crate::config::{Address, ChannelBinding, TlsMode};
 use crate::connect::Server;
 use crate::tls;
 
 /// Connects and logs in; the connection takes commands then.
-pub async fn log_in(address: &Address, server: &Server) -> Result<Wire> {
+pub async fn log_in(address: &Address, server: &Server, purpose: Purpose) -> Result<Wire> {
     if address.parameters.channel_binding == ChannelBinding::Require {
         return Err(Error::config("channel_binding=require is not available for a replication connection")
             .hint("take it out of the url: sslmode=verify-full secures the connection as well"));
@@ -27,21 +27,21 @@ pub async fn log_in(address: &Address, server: &Server) -> Result<Wire> {
         .map_err(|error| lost(&place, &error).with_class(ErrorClass::Reconnect))?;
     tcp.set_nodelay(true).map_err(|error| lost(&place, &error))?;
     let stream = encrypt(address, tcp).await?;
-    let mut wire = Wire::new(stream, place);
-    start_up(&mut wire, address, server).await?;
+    let mut wire = Wire::new(stream, place, purpose);
+    start_up(&mut wire, parameters(address, server, purpose)).await?;
     authenticate(&mut wire, address).await?;
     loop {
         match wire.message(DOING).await? {
             Message::BackendKeyData(key) => wire.pid = key.process_id(),
             Message::ParameterStatus(_) | Message::NoticeResponse(_) => {}
             Message::ReadyForQuery(_) => return Ok(wire),
-            Message::ErrorResponse(body) => return Err(refused(address, server_error(DOING, &body))),
+            Message::ErrorResponse(body) => return Err(refused(address, wire.purpose, server_error(DOING, &body))),
             _ => return Err(wire.unexpected(DOING)),
         }
     }
 }
 
-const DOING: &str = "logging in for replication";
+const DOING: &str = "logging in";
 
 async fn encrypt(address: &Address, mut tcp: TcpStream) -> Result<Stream> {
     let must = match address.tls {
@@ -78,19 +78,18 @@ async fn encrypt(address: &Address, mut tcp: TcpStream) -> Result<Stream> {
     Ok(Box::new(stream))
 }
 
-async fn start_up(wire: &mut Wire, address: &Address, server: &Server) -> Result<()> {
+async fn start_up(wire: &mut Wire, parameters: Vec<(&str, &str)>) -> Result<()> {
     let mut out = BytesMut::new();
-    frontend::startup_message(parameters(address, server), &mut out).map_err(|error| wire.garbled(&error))?;
+    frontend::startup_message(parameters, &mut out).map_err(|error| wire.garbled(&error))?;
     wire.send(&out).await
 }
 
 /// The session is pinned as every other one is: values come in the form that a snapshot's have. What is set here beats
 /// `options` and the defaults of database and account.
-fn parameters<'a>(address: &'a Address, server: &Server) -> Vec<(&'a str, &'a str)> {
+fn parameters<'a>(address: &'a Address, server: &Server, purpose: Purpose) -> Vec<(&'a str, &'a str)> {
     let mut parameters = vec![
         ("user", address.user()),
         ("database", address.database.as_str()),
-        ("replication", "database"),
         ("application_name", address.parameters.application_name.as_deref().unwrap_or("dt")),
         ("client_encoding", if server.is_sql_ascii { "SQL_ASCII" } else { "UTF8" }),
         ("DateStyle", "ISO, YMD"),
@@ -101,6 +100,10 @@ fn parameters<'a>(address: &'a Address, server: &Server) -> Vec<(&'a str, &'a st
         ("bytea_output", "hex"),
         ("search_path", ""),
     ];
+    match purpose {
+        Purpose::Replication => parameters.push(("replication", "database")),
+        Purpose::Reading => {}
+    }
     if let Some(options) = &address.parameters.options {
         parameters.push(("options", options));
     }
@@ -121,7 +124,7 @@ async fn authenticate(wire: &mut Wire, address: &Address) -> Result<()> {
             wire.send(&out).await?;
         }
         Message::AuthenticationSasl(body) => scram(wire, address, &body).await?,
-        Message::ErrorResponse(body) => return Err(refused(address, server_error(DOING, &body))),
+        Message::ErrorResponse(body) => return Err(refused(address, wire.purpose, server_error(DOING, &body))),
         _ => {
             return Err(Error::user(format!("{} asks for a kind of log-in that dt does not know", address.place()))
                 .hint("let pg_hba.conf ask this account for scram-sha-256, md5, password or trust"));
@@ -129,7 +132,7 @@ async fn authenticate(wire: &mut Wire, address: &Address) -> Result<()> {
     }
     match wire.message(DOING).await? {
         Message::AuthenticationOk => Ok(()),
-        Message::ErrorResponse(body) => Err(refused(address, server_error(DOING, &body))),
+        Message::ErrorResponse(body) => Err(refused(address, wire.purpose, server_error(DOING, &body))),
         _ => Err(wire.unexpected(DOING)),
     }
 }
@@ -152,7 +155,7 @@ async fn scram(wire: &mut Wire, address: &Address, body: &AuthenticationSaslBody
     };
     match wire.message(DOING).await? {
         Message::AuthenticationSaslContinue(body) => scram.update(body.data()).map_err(bad)?,
-        Message::ErrorResponse(body) => return Err(refused(address, server_error(DOING, &body))),
+        Message::ErrorResponse(body) => return Err(refused(address, wire.purpose, server_error(DOING, &body))),
         _ => return Err(wire.unexpected(DOING)),
     }
     out.clear();
@@ -160,7 +163,7 @@ async fn scram(wire: &mut Wire, address: &Address, body: &AuthenticationSaslBody
     wire.send(&out).await?;
     match wire.message(DOING).await? {
         Message::AuthenticationSaslFinal(body) => scram.finish(body.data()).map_err(bad),
-        Message::ErrorResponse(body) => Err(refused(address, server_error(DOING, &body))),
+        Message::ErrorResponse(body) => Err(refused(address, wire.purpose, server_error(DOING, &body))),
         _ => Err(wire.unexpected(DOING)),
     }
 }
@@ -173,7 +176,11 @@ fn password(address: &Address) -> Result<&[u8]> {
 }
 
 /// What a refused log-in may come from, beside the password.
-fn refused(address: &Address, error: Error) -> Error {
+fn refused(address: &Address, purpose: Purpose, error: Error) -> Error {
+    match purpose {
+        Purpose::Replication => {}
+        Purpose::Reading => return error,
+    }
     let text = error.to_string();
     if text.contains("ERROR 42501") {
         return error.hint(format!(
@@ -207,7 +214,7 @@ mod tests {
             is_sql_ascii: false,
             is_in_recovery: false,
         };
-        let parameters = parameters(&address, &server);
+        let parameters = parameters(&address, &server, Purpose::Replication);
         for set in [("TimeZone", "UTC"), ("lc_monetary", "C"), ("client_encoding", "UTF8"), ("replication", "database")]
         {
             assert!(parameters.contains(&set), "{set:?}");
