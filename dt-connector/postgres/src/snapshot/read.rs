@@ -113,7 +113,11 @@ impl readers::Reader<Table> for Reader {
         self.table(task, table).await
     }
 
-    async fn finish(self) {}
+    async fn finish(self) {
+        if let Some(conn) = self.conn {
+            conn.close().await;
+        }
+    }
 }
 
 impl Reader {

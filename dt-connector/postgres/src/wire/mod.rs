@@ -113,6 +113,13 @@ impl Wire {
         }
     }
 
+    /// Tells the server that no more will come. What the network makes of it does not matter any more.
+    pub async fn close(mut self) {
+        let mut out = BytesMut::new();
+        frontend::terminate(&mut out);
+        let _ = self.send(&out).await;
+    }
+
     /// Begins the copy in both directions.
     ///
     /// # Errors
