@@ -152,6 +152,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_row_may_be_larger_than_what_is_read_at_a_time() {
+        let large: Vec<u8> = (0..300_000u32).map(|at| at.to_le_bytes()[0]).collect();
+        let messages = [message(b'd', b"one"), message(b'd', &large), message(b'd', b"three"), message(b'Z', b"T")];
+        let rows = read(&messages.concat(), 10_000).await.expect("three rows");
+        assert_eq!(rows, [&b"one"[..], &large, b"three"]);
+    }
+
+    #[tokio::test]
     async fn an_error_between_rows_is_the_servers() {
         let error = message(b'E', b"SERROR\0C40001\0Mno more\0\0");
         let answer = [message(b'H', b"\x01\0\0"), message(b'd', b"one"), error].concat();
