@@ -52,8 +52,9 @@ pub enum TlsMode {
 }
 
 /// A dead link is noticed after about three times this long without an answer to the kernel's probes.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
-const TCP_KEEPALIVE_PROBES: u32 = 3;
+pub(crate) const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
+/// How many of them are sent.
+pub(crate) const TCP_KEEPALIVE_PROBES: u32 = 3;
 
 impl Address {
     /// Reads an endpoint; `section` (`extractor`, `sinker`) is named in errors, the URL itself never is.

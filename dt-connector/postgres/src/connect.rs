@@ -11,6 +11,7 @@ use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use crate::config::Address;
 use crate::error::classify;
+use crate::wire::{Purpose, Wire};
 use crate::{sql, tls};
 
 /// What a server says of itself.
@@ -195,10 +196,15 @@ async fn log_in(address: &Address) -> Result<(Client, JoinHandle<()>)> {
     }
 }
 
-/// Connects for the first time and asks the server what it is. At this point nothing is retried: an address that does
-/// not answer is for the user to see at once.
-pub async fn discover(address: &Address) -> Result<Server> {
-    discover_again(address).await.map_err(|error| {
+/// Connects for the first time and asks the server what it is; the connection is for what is asked next. At this point
+/// nothing is retried: an address that does not answer is for the user to see at once.
+pub async fn discover(address: &Address, session: &Session) -> Result<(Server, Conn)> {
+    let asking = async {
+        let (server, mut conn) = log_in_and_ask(address).await?;
+        pin(&mut conn, address, &server, session).await?;
+        Ok((server, conn))
+    };
+    asking.await.map_err(|error: Error| {
         if error.class().is_transient() {
             error.with_class(ErrorClass::User).hint("check that the server runs, and host and port in the url")
         } else {
@@ -210,8 +216,12 @@ pub async fn discover(address: &Address) -> Result<Server> {
 /// The oldest version whose catalog and COPY are as this crate expects them.
 const OLDEST: u32 = 100_000;
 
-/// The same in the middle of a task: a server that does not answer is tried again.
+/// What the server is, asked in the middle of a task: a server that does not answer is tried again.
 pub async fn discover_again(address: &Address) -> Result<Server> {
+    log_in_and_ask(address).await.map(|(server, _)| server)
+}
+
+async fn log_in_and_ask(address: &Address) -> Result<(Server, Conn)> {
     let (client, driver) = log_in(address).await?;
     let conn = Conn { client, pid: 0, driver };
     let doing = || format!("asking {} what it is", address.place());
@@ -233,7 +243,7 @@ pub async fn discover_again(address: &Address) -> Result<Server> {
     } else {
         None
     };
-    Ok(Server {
+    let server = Server {
         version: version.split(' ').next().unwrap_or(&version).to_owned(),
         version_number,
         identity: match system {
@@ -243,13 +253,27 @@ pub async fn discover_again(address: &Address) -> Result<Server> {
         place: address.place(),
         is_sql_ascii: text(row, 2) == "SQL_ASCII",
         is_in_recovery: flag(row, 3),
-    })
+    };
+    Ok((server, conn))
 }
 
 /// Connects and pins the session.
 pub async fn connect(address: &Address, server: &Server, session: &Session) -> Result<Conn> {
     let (client, driver) = log_in(address).await?;
     let mut conn = Conn { client, pid: 0, driver };
+    pin(&mut conn, address, server, session).await?;
+    Ok(conn)
+}
+
+/// The connection, if it is there and not known to be gone; else a new one.
+pub async fn connect_or(kept: Option<Conn>, address: &Address, server: &Server, session: &Session) -> Result<Conn> {
+    match kept {
+        Some(conn) if !conn.is_closed() => Ok(conn),
+        Some(_) | None => connect(address, server, session).await,
+    }
+}
+
+async fn pin(conn: &mut Conn, address: &Address, server: &Server, session: &Session) -> Result<()> {
     let doing = || format!("setting up a session at {}", address.place());
     let answer = conn.rows(&session.statement(address, server), doing()).await?;
     conn.pid = answer.last().map_or(0, |row| number(row, 0));
@@ -261,7 +285,15 @@ pub async fn connect(address: &Address, server: &Server, session: &Session) -> R
             return Err(classify(doing(), error));
         }
     }
-    Ok(conn)
+    Ok(())
+}
+
+/// Connects for reading rows in bulk, and pins the session.
+pub async fn connect_to_read(address: &Address, server: &Server) -> Result<Wire> {
+    let mut wire = Wire::connect(address, server, Purpose::Reading).await?;
+    let doing = format!("setting up a session at {}", address.place());
+    wire.command(&Session::Read.statement(address, server), &doing).await?;
+    Ok(wire)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! | [`config`] | the address and credentials of a server |
 //! | [`tls`] | how a connection is secured |
 //! | [`connect`] | a connection with its session pinned; what kind of server it is |
+//! | [`wire`] | a connection of our own, for what the driver does not do, or not fast enough |
 //! | [`alive`] | waiting for a server's answer for as long as the server is there |
 //! | [`catalog`] | tables, columns, keys and types, and which key a table is read by |
 //! | [`snapshot`] | reading: the shared snapshot, the statements (`plan`, pure), the rows (`read`) |
@@ -30,6 +31,7 @@ pub mod snapshot;
 pub mod sql;
 pub mod tls;
 pub mod value;
+pub mod wire;
 
 pub use config::Address;
 pub use sink::PgTarget;

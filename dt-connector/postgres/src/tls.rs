@@ -13,7 +13,14 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use sha2::{Digest, Sha256, Sha384, Sha512};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+use x509_cert::der::oid::db::rfc5912::{
+    ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384, SHA_1_WITH_RSA_ENCRYPTION, SHA_256_WITH_RSA_ENCRYPTION,
+    SHA_384_WITH_RSA_ENCRYPTION, SHA_512_WITH_RSA_ENCRYPTION,
+};
 
 use crate::config::{Address, TlsMode};
 
@@ -23,14 +30,22 @@ use crate::config::{Address, TlsMode};
 /// # Errors
 /// A file that the configuration names cannot be read, or holds no certificate or key.
 pub fn connector(address: &Address) -> Result<MakeRustlsConnect> {
+    config(address).map(MakeRustlsConnect::new)
+}
+
+/// What [`connector`] connects with.
+///
+/// # Errors
+/// As [`connector`].
+pub fn config(address: &Address) -> Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::fatal("TLS cannot be set up").caused_by(error))?
         .dangerous()
         .with_custom_certificate_verifier(verifier(address, provider)?);
-    let config = match (&address.parameters.certificate_path, &address.parameters.key_path) {
-        (None, None) => builder.with_no_client_auth(),
+    match (&address.parameters.certificate_path, &address.parameters.key_path) {
+        (None, None) => Ok(builder.with_no_client_auth()),
         (Some(certificate), Some(key)) => {
             let bad = |path: &std::path::Path, error: &dyn std::fmt::Display| {
                 Error::config("the client's certificate or key cannot be used")
@@ -41,13 +56,24 @@ pub fn connector(address: &Address) -> Result<MakeRustlsConnect> {
                 .and_then(Iterator::collect)
                 .map_err(|error| bad(certificate, &error))?;
             let private = PrivateKeyDer::from_pem_file(key).map_err(|error| bad(key, &error))?;
-            builder.with_client_auth_cert(chain, private).map_err(|error| bad(certificate, &error))?
+            builder.with_client_auth_cert(chain, private).map_err(|error| bad(certificate, &error))
         }
-        (Some(_), None) | (None, Some(_)) => {
-            return Err(Error::config("sslcert and sslkey are given together or not at all"));
+        (Some(_), None) | (None, Some(_)) => Err(Error::config("sslcert and sslkey are given together or not at all")),
+    }
+}
+
+/// What a log-in over TLS is bound to: the digest of the server's certificate, by the hash of its signature, but no older
+/// one than SHA-256 (RFC 5929, 4.1 `tls-server-end-point`). `None` for a signature without a hash of its own, as Ed25519.
+pub fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    let algorithm = Certificate::from_der(certificate).ok()?.signature_algorithm.oid;
+    match algorithm {
+        SHA_1_WITH_RSA_ENCRYPTION | SHA_256_WITH_RSA_ENCRYPTION | ECDSA_WITH_SHA_256 => {
+            Some(Sha256::digest(certificate).to_vec())
         }
-    };
-    Ok(MakeRustlsConnect::new(config))
+        SHA_384_WITH_RSA_ENCRYPTION | ECDSA_WITH_SHA_384 => Some(Sha384::digest(certificate).to_vec()),
+        SHA_512_WITH_RSA_ENCRYPTION => Some(Sha512::digest(certificate).to_vec()),
+        _ => None,
+    }
 }
 
 fn verifier(address: &Address, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {

@@ -8,7 +8,7 @@ use dt_common::{Position, Result};
 use dt_connector::Acknowledger;
 
 use super::lsn::Lsn;
-use super::wire::Acknowledged;
+use crate::wire::Acknowledged;
 
 /// Tells the slot what is recorded, so that the source may forget it.
 #[derive(Debug)]

@@ -8,9 +8,9 @@ use dt_connector::filter::Filter;
 use super::lsn::Lsn;
 use super::resume::facts::{Checkpointed, Published};
 use super::resume::{Publication, Role, ServerFacts, Slot, TableFacts};
-use super::wire::Wire;
 use crate::connect::{Conn, Server, flag, number, text};
 use crate::sql;
+use crate::wire::Wire;
 
 const DOING: &str = "asking the source about its log";
 

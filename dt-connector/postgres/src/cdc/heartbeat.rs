@@ -6,10 +6,10 @@ use std::sync::Arc;
 use dt_common::Result;
 use dt_common::config::Heartbeat;
 
-use super::wire::Acknowledged;
 use crate::config::Address;
 use crate::connect::{self, Conn, Server, Session};
 use crate::sql;
+use crate::wire::Acknowledged;
 
 /// Writes the row each interval, until it is aborted.
 pub async fn run(

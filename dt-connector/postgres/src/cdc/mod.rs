@@ -8,7 +8,6 @@
 //! | [`resume`] | whether and from where a source can be followed (pure) |
 //! | [`assemble`] | messages into transactions, changes and checkpoints (pure) |
 //! | [`spool`] | transactions that are not committed, in temporary files |
-//! | [`wire`] | a replication connection |
 //! | [`acknowledger`] | what is recorded, told to the slot |
 //! | [`ask`], [`tables`], [`moved`], [`stream`], [`heartbeat`], [`watch`] | the source, asked and followed over the network |
 
@@ -25,4 +24,3 @@ pub mod spool;
 pub mod stream;
 pub mod tables;
 pub mod watch;
-pub mod wire;

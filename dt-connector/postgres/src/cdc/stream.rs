@@ -21,12 +21,12 @@ use super::resume::{self, Accept, Begin, ServerFacts, Start, followable, publish
 use super::spool::Spools;
 use super::tables::Tables;
 use super::watch::{self, Watch};
-use super::wire::{Acknowledged, Frame, Incoming, Wire};
 use super::{ask, heartbeat};
 use crate::alive::while_alive;
 use crate::config::Address;
 use crate::connect::{self, Conn, Server, Session};
 use crate::sql;
+use crate::wire::{Acknowledged, Frame, Incoming, Purpose, Wire};
 
 /// How often a stream that has read everything asks whether `end_time_utc` has passed.
 const END_TIME_INTERVAL: Duration = Duration::from_secs(1);
@@ -158,7 +158,7 @@ impl PgStream {
 
     async fn connect(&self) -> Result<Connected> {
         let conn = connect::connect(&self.address, &self.server, &Session::Read).await?;
-        let mut wire = Wire::connect(&self.address, &self.server).await?;
+        let mut wire = Wire::connect(&self.address, &self.server, Purpose::Replication).await?;
         let facts = ask::facts(&conn, &mut wire, &self.server, self.question()).await?;
         Ok(Connected { conn, wire, facts })
     }

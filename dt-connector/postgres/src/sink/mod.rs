@@ -39,6 +39,8 @@ pub struct PgTarget {
     address: Address,
     server: Server,
     options: SinkOptions,
+    // The first connection, for what is asked first.
+    conn: Option<Conn>,
     shared: Arc<Shared>,
 }
 
@@ -46,7 +48,7 @@ impl PgTarget {
     /// Connects for the first time; an address that does not answer is an error at once, and so is a standby.
     pub async fn connect(endpoint: &Endpoint, options: SinkOptions) -> Result<Self> {
         let address = Address::new(endpoint, "sinker")?;
-        let server = connect::discover(&address).await?;
+        let (server, conn) = connect::discover(&address, &session(&options)).await?;
         if server.is_in_recovery {
             return Err(Error::user(format!("{server} is a standby, and cannot be written to"))
                 .hint("give [sinker] url the primary's address"));
@@ -58,7 +60,7 @@ impl PgTarget {
             plans: HashMap::new(),
             options: options.clone(),
         });
-        Ok(PgTarget { address, server, options, shared })
+        Ok(PgTarget { address, server, options, conn: Some(conn), shared })
     }
 }
 
@@ -91,7 +93,8 @@ impl Target for PgTarget {
     }
 
     async fn prepare(&mut self, tables: &[Arc<RoutedTable>], offered: &[RowFormat]) -> Result<Vec<RowFormat>> {
-        let conn = connect::connect(&self.address, &self.server, &session(&self.options)).await?;
+        let (kept, session) = (self.conn.take(), session(&self.options));
+        let conn = connect::connect_or(kept, &self.address, &self.server, &session).await?;
         let mut schemas: Vec<&str> = tables.iter().map(|table| table.target.schema.as_str()).collect();
         schemas.sort_unstable();
         schemas.dedup();
@@ -117,7 +120,7 @@ impl Target for PgTarget {
         self.shared = Arc::new(Shared {
             address: self.address.clone(),
             server: self.server.clone(),
-            session: session(&self.options),
+            session,
             plans: plans.collect(),
             options: self.options.clone(),
         });

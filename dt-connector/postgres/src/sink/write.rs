@@ -10,6 +10,7 @@ use dt_common::{Error, ErrorClass, Result, TableId};
 use dt_connector::{Applying, Batch, Conflict, Failed, RowFormat, SinkOptions, Sinker};
 use futures_util::SinkExt;
 use futures_util::future::join;
+use tokio::task::JoinHandle;
 use tokio_postgres::{Error as DriverFailure, SimpleQueryMessage, Statement};
 
 use super::changes::apply::Changes;
@@ -31,10 +32,12 @@ pub(super) struct Shared {
     pub(super) options: SinkOptions,
 }
 
-/// A connection to the target.
+/// A connection to the target. Made within the runtime, for it connects by itself.
 #[derive(Debug)]
 pub(super) struct PgSinker {
     shared: Arc<Shared>,
+    // Made while the first rows are read.
+    connecting: Option<JoinHandle<Result<Conn>>>,
     conn: Option<Conn>,
     // The last table's COPY as the server has it; most batches are of one table.
     prepared: Option<(String, Statement)>,
@@ -55,7 +58,19 @@ enum Copied {
 impl PgSinker {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let changes = Changes::new(&shared.server, &shared.options);
-        PgSinker { changes, shared, conn: None, prepared: None, meeting: HashSet::new(), replaced_rows: 0 }
+        let connecting = {
+            let shared = shared.clone();
+            tokio::spawn(async move { connect::connect(&shared.address, &shared.server, &shared.session).await })
+        };
+        PgSinker {
+            changes,
+            shared,
+            connecting: Some(connecting),
+            conn: None,
+            prepared: None,
+            meeting: HashSet::new(),
+            replaced_rows: 0,
+        }
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<()> {
@@ -74,7 +89,12 @@ impl PgSinker {
             Some(conn) => conn,
             None => {
                 self.prepared = None;
-                connect::connect(&shared.address, &shared.server, &shared.session).await?
+                // One that was lost since, or not made, is made again now, and its error is this batch's.
+                let first = match self.connecting.take() {
+                    Some(connecting) => connecting.await.ok().and_then(Result::ok),
+                    None => None,
+                };
+                connect::connect_or(first, &shared.address, &shared.server, &shared.session).await?
             }
         };
         // The connection goes back only if all went well: after an error the next try has a new one, and what was not

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use dt_common::{Error, Result};
 use dt_connector::RowFormat;
 
+use super::spare::Spare;
 use crate::rows::{self, BinaryFields};
 
 /// The rows of a block.
@@ -25,11 +26,12 @@ pub struct Gathered {
     // How large the last block was: what the next one makes room for. A block counts in the memory budget by its
     // length, so it should hold no more than that.
     typical_bytes: usize,
+    spare: Spare,
 }
 
 impl Gathered {
     /// Gathers rows of this many fields, behind each of which the server adds `extras` more that are cut off.
-    pub fn new(format: RowFormat, fields: usize, extras: usize, full_bytes: usize) -> Self {
+    pub fn new(format: RowFormat, fields: usize, extras: usize, full_bytes: usize, spare: Spare) -> Self {
         Gathered {
             binary: match format {
                 RowFormat::PgBinary => true,
@@ -45,6 +47,7 @@ impl Gathered {
             header_seen: false,
             trailer_seen: false,
             typical_bytes: 0,
+            spare,
         }
     }
 
@@ -145,12 +148,12 @@ impl Gathered {
         if data.len() < data.capacity() - data.capacity() / 8 {
             data.shrink_to_fit();
         }
-        (Bytes::from(data), std::mem::take(&mut self.rows))
+        (self.spare.lend(data), std::mem::take(&mut self.rows))
     }
 
     fn start_row(&mut self, bytes: usize) {
         if self.data.capacity() == 0 {
-            self.data.reserve(bytes.max(self.typical_bytes + self.typical_bytes / 16));
+            self.data = self.spare.take(bytes.max(self.typical_bytes + self.typical_bytes / 16));
         }
         self.last_row = self.data.len();
         self.rows += 1;
@@ -173,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_block_holds_tuples_without_header_and_trailer() {
-        let mut block = Gathered::new(RowFormat::PgBinary, 1, 0, 1 << 20);
+        let mut block = Gathered::new(RowFormat::PgBinary, 1, 0, 1 << 20, Spare::default());
         block.begin();
         assert!(block.push(&header_and(ROW)).unwrap());
         assert!(block.push(ROW).unwrap());
@@ -187,7 +190,7 @@ mod tests {
 
     #[test]
     fn fields_that_serve_the_key_are_cut_off() {
-        let mut block = Gathered::new(RowFormat::PgBinary, 1, 1, 1 << 20);
+        let mut block = Gathered::new(RowFormat::PgBinary, 1, 1, 1 << 20, Spare::default());
         block.begin();
         block.push(&header_and(b"\0\x02\0\0\0\x02ab\0\0\0\x01x")).unwrap();
         assert_eq!(block.last(), (ROW, &b"\0\0\0\x01x"[..]));
@@ -195,11 +198,11 @@ mod tests {
 
     #[test]
     fn what_is_no_row_of_the_table_is_refused() {
-        let mut block = Gathered::new(RowFormat::PgBinary, 2, 0, 1 << 20);
+        let mut block = Gathered::new(RowFormat::PgBinary, 2, 0, 1 << 20, Spare::default());
         block.begin();
         assert!(block.push(b"something else").is_err());
         assert!(block.push(&header_and(ROW)).is_err());
-        let mut text = Gathered::new(RowFormat::PgText, 2, 0, 1 << 20);
+        let mut text = Gathered::new(RowFormat::PgText, 2, 0, 1 << 20, Spare::default());
         assert!(text.push(b"no end").is_err());
         assert!(text.push(b"a\tb\n").unwrap());
         text.pop();

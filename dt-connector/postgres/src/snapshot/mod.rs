@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`plan`] | the statements (pure) |
 //! | [`gathered`] | the rows of a block (pure) |
+//! | [`spare`] | the buffers of blocks, used again |
 //! | [`keeper`] | the snapshot that all readers share |
 //! | `read` | the rows, and lost connections made again |
 //! | `split` | where a table is cut into chunks |
@@ -12,6 +13,7 @@ pub mod gathered;
 pub mod keeper;
 pub mod plan;
 mod read;
+pub mod spare;
 mod split;
 
 use std::collections::HashMap;
@@ -28,7 +30,7 @@ use dt_connector::{Extractor, Followed, ReadOptions, RowFormat, Source, Start, S
 use crate::catalog::{self, Definition};
 use crate::cdc::stream::{Opening, PgStream};
 use crate::config::Address;
-use crate::connect::{self, Server, Session};
+use crate::connect::{self, Conn, Server, Session};
 use plan::TablePlan;
 
 /// A PostgreSQL database to read from.
@@ -36,6 +38,8 @@ use plan::TablePlan;
 pub struct PgSource {
     address: Address,
     server: Server,
+    // For what is asked before the first row.
+    conn: Option<Conn>,
     stream: Option<PgCdcOptions>,
     tables: HashMap<TableId, Arc<Definition>>,
     followed: Followed,
@@ -52,8 +56,20 @@ impl PgSource {
                 return Err(Error::fatal("a PostgreSQL source was opened with another database's options"));
             }
         };
-        let server = connect::discover(&address).await?;
-        Ok(PgSource { address, server, stream, tables: HashMap::new(), followed: Followed::default() })
+        let (server, conn) = connect::discover(&address, &Session::Read).await?;
+        Ok(PgSource {
+            address,
+            server,
+            conn: Some(conn),
+            stream,
+            tables: HashMap::new(),
+            followed: Followed::default(),
+        })
+    }
+
+    /// The connection that there is, or another; put back if all went well.
+    async fn connection(&mut self) -> Result<Conn> {
+        connect::connect_or(self.conn.take(), &self.address, &self.server, &Session::Read).await
     }
 
     fn definition(&self, table: &TableId) -> Result<&Arc<Definition>> {
@@ -81,8 +97,9 @@ impl Source for PgSource {
     }
 
     async fn tables(&mut self, filter: &Filter) -> Result<Vec<TableSchema>> {
-        let conn = connect::connect(&self.address, &self.server, &Session::Read).await?;
+        let conn = self.connection().await?;
         let found = catalog::tables(&conn, &self.server, filter).await?;
+        self.conn = Some(conn);
         let schemas = found.iter().map(|table| table.schema.clone()).collect();
         self.tables = found.into_iter().map(|table| (table.schema.id.clone(), Arc::new(table))).collect();
         Ok(schemas)
@@ -116,9 +133,11 @@ impl Source for PgSource {
     }
 
     async fn split(&mut self, table: &TableSchema, chunk_rows: u64) -> Result<Vec<OrderKey>> {
-        let definition = self.definition(&table.id)?;
-        let conn = connect::connect(&self.address, &self.server, &Session::Read).await?;
-        split::split(&conn, definition, chunk_rows).await
+        let definition = self.definition(&table.id)?.clone();
+        let conn = self.connection().await?;
+        let bounds = split::split(&conn, &definition, chunk_rows).await?;
+        self.conn = Some(conn);
+        Ok(bounds)
     }
 
     async fn stream(&mut self, resume: Option<Position>, options: StreamOptions) -> Result<Box<dyn Extractor>> {
@@ -145,6 +164,7 @@ impl Source for PgSource {
             stream: options,
             stored,
         };
+        self.conn = None;
         let stream = PgStream::open(opening).await?;
         self.followed = stream.followed().clone();
         Ok(Box::new(stream))
@@ -163,6 +183,7 @@ impl Source for PgSource {
                 Ok((task, definition))
             })
             .collect::<Result<Vec<_>>>()?;
+        self.conn = None;
         Ok(Box::new(read::PgSnapshot::new(self.address.clone(), self.server.clone(), tables, options)))
     }
 }

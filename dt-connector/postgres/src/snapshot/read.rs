@@ -11,16 +11,17 @@ use dt_connector::retry::{Backoff, chance};
 use dt_connector::{
     Acknowledger, Block, BlockContents, Event, Extractor, Outlet, ReadOptions, Start, TableTask, counted_rows_lost,
 };
-use futures_util::{FutureExt, StreamExt};
+use futures_util::future::try_join;
 
 use super::gathered::Gathered;
 use super::keeper::{Keeper, Snapshot};
 use super::plan::{From as Begin, Piece, Range, Rows, TablePlan};
+use super::spare::Spare;
 use crate::alive::while_alive;
 use crate::catalog::Definition;
 use crate::config::Address;
-use crate::connect::{self, Conn, Server, Session, number};
-use crate::error::{classify, state};
+use crate::connect::{self, Server};
+use crate::wire::{Next, Wire};
 
 /// The tables of a snapshot, read `parallel_tables` at a time.
 #[derive(Debug)]
@@ -44,12 +45,14 @@ impl PgSnapshot {
 impl Extractor for PgSnapshot {
     async fn extract(self: Box<Self>, outlet: Outlet) -> Result<()> {
         let keeper = Arc::new(Keeper::new(self.address.clone(), self.server.clone()));
+        let spare = Spare::default();
         let reader = || Reader {
             address: self.address.clone(),
             server: self.server.clone(),
             options: self.options.clone(),
             outlet: outlet.clone(),
             keeper: keeper.clone(),
+            spare: spare.clone(),
             conn: None,
             counted: None,
             backoff: Backoff::new(self.options.retry),
@@ -70,7 +73,8 @@ struct Reader {
     options: ReadOptions,
     outlet: Outlet,
     keeper: Arc<Keeper>,
-    conn: Option<Conn>,
+    spare: Spare,
+    conn: Option<Wire>,
     // Rows that were sent and that no key tells apart, where they are counted.
     counted: Option<u64>,
     backoff: Backoff,
@@ -114,7 +118,11 @@ impl readers::Reader<Table> for Reader {
         self.table(task, table).await
     }
 
-    async fn finish(self) {}
+    async fn finish(self) {
+        if let Some(conn) = self.conn {
+            conn.close().await;
+        }
+    }
 }
 
 impl Reader {
@@ -139,7 +147,8 @@ impl Reader {
     /// Reads a range, or the pieces of one, to its end, over as many connections as it takes. The rows it has sent.
     async fn range(&mut self, of: &OfTable<'_>, pieces: &[Range]) -> Reading<u64> {
         let mut progress = Progress::default();
-        let mut block = Gathered::new(of.task.format, of.plan.fields(), of.plan.extras(), self.options.block_bytes);
+        let (fields, extras) = (of.plan.fields(), of.plan.extras());
+        let mut block = Gathered::new(of.task.format, fields, extras, self.options.block_bytes, self.spare.clone());
         loop {
             let before = progress.rows;
             let read = self.attempt(of, pieces, &mut block, &mut progress).await;
@@ -165,12 +174,16 @@ impl Reader {
         block: &mut Gathered,
         progress: &mut Progress,
     ) -> Reading<()> {
-        let conn = match self.conn.take() {
-            Some(conn) => conn,
-            None => connect::connect(&self.address, &self.server, &Session::Read).await?,
+        let connecting = async {
+            match self.conn.take() {
+                Some(conn) => Ok(conn),
+                None => connect::connect_to_read(&self.address, &self.server).await,
+            }
         };
-        let opening = self.open(&conn, of, &pieces[0]);
-        let place = while_alive(&self.address, &self.server, conn.pid, opening).await?;
+        let (mut conn, snapshot) = try_join(connecting, self.keeper.snapshot()).await?;
+        let pid = conn.pid();
+        let opening = self.open(&mut conn, &snapshot, of, &pieces[0]);
+        let place = while_alive(&self.address, &self.server, pid, opening).await?;
         if let Range::Unordered { .. } = pieces[0] {
             self.go_on(of, progress, place)?;
         }
@@ -179,32 +192,37 @@ impl Reader {
                 (Range::Keyed(_), Some(key)) => Range::Keyed(Begin::After(key.clone())),
                 (Range::Keyed(_), None) | (Range::Unordered { .. }, _) => piece.clone(),
             };
-            self.copy(&conn, of, &range, block, progress).await?;
+            self.copy(&mut conn, of, &range, block, progress).await?;
             progress.piece += 1;
             progress.piece_rows = 0;
         }
         // The rows are here: if the connection is lost by now, only the next read needs another.
-        if conn.exec("COMMIT", "ending a read").await.is_ok() {
+        if conn.command("COMMIT", "ending a read").await.is_ok() {
             self.conn = Some(conn);
         }
         Ok(())
     }
 
-    /// Begins a transaction in the shared snapshot. Where the rows of an unordered range lie, if that can be said.
-    async fn open(&self, conn: &Conn, of: &OfTable<'_>, range: &Range) -> Reading<Option<Place>> {
-        let snapshot = self.keeper.snapshot().await?;
-        self.join(conn, &snapshot).await?;
+    /// Begins a transaction in the snapshot. Where the rows of an unordered range lie, if that can be said.
+    async fn open(
+        &self,
+        conn: &mut Wire,
+        snapshot: &Snapshot,
+        of: &OfTable<'_>,
+        range: &Range,
+    ) -> Reading<Option<Place>> {
+        self.join(conn, snapshot).await?;
         match range {
             Range::Keyed(_) => Ok(None),
             Range::Unordered { rows, .. } => {
                 let filenode = format!("SELECT pg_catalog.pg_relation_filenode({})", of.table.relation.oid);
-                let answer = conn.rows(&filenode, "asking where a table lies").await?;
-                let filenode: u64 = answer.first().map_or(0, |row| number(row, 0));
+                let answer = conn.command(&filenode, "asking where a table lies").await?;
+                let filenode = answer.first().and_then(|row| row.first()?.as_ref()?.parse().ok()).unwrap_or(0);
                 if *rows != Rows::NullKeys {
                     // The rows in the order in which they lie, whatever the condition has an index for.
                     let set = "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; \
                                SET LOCAL enable_bitmapscan = off";
-                    conn.exec(set, "setting up a read").await?;
+                    conn.command(set, "setting up a read").await?;
                 }
                 let is_plain = of.table.relation.kind == 'r' && filenode != 0;
                 Ok(is_plain.then_some(Place { generation: snapshot.generation, filenode }))
@@ -212,54 +230,43 @@ impl Reader {
         }
     }
 
-    async fn join(&self, conn: &Conn, snapshot: &Snapshot) -> Reading<()> {
+    async fn join(&self, conn: &mut Wire, snapshot: &Snapshot) -> Reading<()> {
         let statement = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
             crate::sql::string(&snapshot.name)
         );
-        match conn.client.batch_execute(&statement).await {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                // No such snapshot (22023, since 17 42704), or the process that held it is gone (55000).
-                let is_gone = matches!(state(&error), Some("22023" | "42704" | "55000"));
-                let error = classify("reading in the task's snapshot", error);
-                if is_gone {
-                    self.keeper.lost(snapshot).await;
-                    return Err(error.with_class(ErrorClass::Reconnect).into());
-                }
-                Err(error.into())
-            }
+        let Err(error) = conn.command(&statement, "reading in the task's snapshot").await else { return Ok(()) };
+        let text = error.to_string();
+        // No such snapshot (22023, since 17 42704), or the process that held it is gone (55000).
+        if ["22023", "42704", "55000"].iter().any(|state| text.contains(&format!("ERROR {state}"))) {
+            self.keeper.lost(snapshot).await;
+            return Err(error.with_class(ErrorClass::Reconnect).into());
         }
+        Err(error.into())
     }
 
     /// Streams the rows of an opened range.
     async fn copy(
         &mut self,
-        conn: &Conn,
+        conn: &mut Wire,
         of: &OfTable<'_>,
         range: &Range,
         block: &mut Gathered,
         progress: &mut Progress,
     ) -> Reading<()> {
-        let doing = || format!("reading {}", of.table.schema.id);
-        let statement = of.plan.copy(range)?;
-        let starting =
-            async { conn.client.copy_out(statement.as_str()).await.map_err(|error| classify(doing(), error)) };
-        let stream = while_alive(&self.address, &self.server, conn.pid, starting).await?;
-        tokio::pin!(stream);
+        let pid = conn.pid();
+        let mut rows = conn.copy_out(&of.plan.copy(range)?, format!("reading {}", of.table.schema.id)).await?;
         block.begin();
         loop {
-            // Most often the next row is here already, and there is nothing to watch over.
-            let next = match stream.next().now_or_never() {
-                Some(next) => next,
-                None => {
-                    let waiting = async { Ok::<_, Error>(stream.next().await) };
-                    while_alive(&self.address, &self.server, conn.pid, waiting).await?
+            let message = match rows.take()? {
+                Next::Data(message) => message,
+                Next::Awaited => {
+                    while_alive(&self.address, &self.server, pid, rows.fill()).await?;
+                    continue;
                 }
+                Next::End => break,
             };
-            let Some(message) = next else { break };
-            let message = message.map_err(|error| classify(doing(), error))?;
-            if !block.push(&message)? {
+            if !block.push(message)? {
                 continue;
             }
             if progress.skip > 0 {

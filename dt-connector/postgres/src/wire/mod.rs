@@ -1,10 +1,12 @@
-//! A replication connection: what the driver does not do.
+//! A connection of our own: what the driver does not do, or not fast enough.
 //!
-//! The driver has no START_REPLICATION, so that this is a small client of its own over `postgres-protocol`: start-up
-//! with `replication=database`, log-in, commands in the simple protocol ([`Wire`]), and then a copy in both directions
-//! whose two halves are [`Incoming`] and [`Outgoing`]. PostgreSQL documentation, 55.2 Message Flow and 55.4 Streaming
-//! Replication Protocol.
+//! The driver has no START_REPLICATION, and makes a value of its own of each row of a COPY, which it hands from task to
+//! task. So this is a small client over `postgres-protocol`: start-up, log-in, and commands in the simple protocol
+//! ([`Wire`]). Then either a COPY whose rows are read where they lie in the buffer ([`CopyOut`]), or, on a connection
+//! that began with `replication=database`, a copy in both directions whose two halves are [`Incoming`] and [`Outgoing`].
+//! PostgreSQL documentation, 55.2 Message Flow and 55.4 Streaming Replication Protocol.
 
+mod copy_out;
 mod feedback;
 mod incoming;
 mod login;
@@ -20,24 +22,35 @@ use crate::config::Address;
 use crate::connect::Server;
 use crate::error::classify_message;
 
+pub use copy_out::{CopyOut, Next};
 pub use feedback::Acknowledged;
 pub use incoming::{Frame, Incoming};
 
 /// Bytes in both directions, encrypted or not.
-trait Duplex: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Duplex for T {}
+trait Duplex: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static> Duplex for T {}
 
 type Stream = Box<dyn Duplex>;
 
 /// How much is asked of the network at a time.
 const READ_BYTES: usize = 128 * 1024;
 
-/// A replication connection that takes commands.
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Commands of the replication protocol, and SQL.
+    Replication,
+    /// SQL only.
+    Reading,
+}
+
+/// A connection that takes commands.
 pub struct Wire {
     read: ReadHalf<Stream>,
     write: WriteHalf<Stream>,
     buffer: BytesMut,
     place: String,
+    purpose: Purpose,
     // The server's process.
     pid: i32,
 }
@@ -50,8 +63,8 @@ impl Wire {
     ///
     /// # Errors
     /// Those of the connection; of class user if the account may not replicate.
-    pub async fn connect(address: &Address, server: &Server) -> Result<Self> {
-        let attempt = login::log_in(address, server);
+    pub async fn connect(address: &Address, server: &Server, purpose: Purpose) -> Result<Self> {
+        let attempt = login::log_in(address, server, purpose);
         match tokio::time::timeout(address.connect_timeout, attempt).await {
             Ok(connected) => connected,
             Err(_) => Err(Error::new(
@@ -61,9 +74,9 @@ impl Wire {
         }
     }
 
-    fn new(stream: Stream, place: String) -> Self {
+    fn new(stream: Stream, place: String, purpose: Purpose) -> Self {
         let (read, write) = tokio::io::split(stream);
-        Wire { read, write, buffer: BytesMut::with_capacity(READ_BYTES), place, pid: 0 }
+        Wire { read, write, buffer: BytesMut::with_capacity(READ_BYTES), place, purpose, pid: 0 }
     }
 
     /// The server's process, by which other sessions know this one.
@@ -98,6 +111,13 @@ impl Wire {
                 _ => return Err(self.unexpected(doing)),
             }
         }
+    }
+
+    /// Tells the server that no more will come. What the network makes of it does not matter any more.
+    pub async fn close(mut self) {
+        let mut out = BytesMut::new();
+        frontend::terminate(&mut out);
+        let _ = self.send(&out).await;
     }
 
     /// Begins the copy in both directions.
@@ -186,20 +206,18 @@ impl Outgoing {
 async fn fill(read: &mut ReadHalf<Stream>, buffer: &mut BytesMut, place: &str) -> Result<()> {
     buffer.reserve(READ_BYTES);
     match read.read_buf(buffer).await {
-        Ok(0) => Err(Error::new(ErrorClass::Reconnect, format!("{place} has closed the replication connection"))),
+        Ok(0) => Err(Error::new(ErrorClass::Reconnect, format!("{place} has closed the connection"))),
         Ok(_) => Ok(()),
         Err(error) => Err(lost(place, &error)),
     }
 }
 
 fn lost(place: &str, error: &std::io::Error) -> Error {
-    Error::new(ErrorClass::Reconnect, format!("the replication connection to {place} is lost"))
-        .caused_by(error.to_string())
+    Error::new(ErrorClass::Reconnect, format!("the connection to {place} is lost")).caused_by(error.to_string())
 }
 
 fn garbled(place: &str, error: &std::io::Error) -> Error {
-    Error::fatal(format!("what {place} sent on the replication connection is not understood"))
-        .caused_by(error.to_string())
+    Error::fatal(format!("what {place} sent is not understood")).caused_by(error.to_string())
 }
 
 /// An error of the server, without the fields that hold values.

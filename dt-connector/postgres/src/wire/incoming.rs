@@ -104,7 +104,7 @@ impl Incoming {
     }
 
     fn bad(&self, what: &str) -> Error {
-        Error::fatal(format!("what {} sent on the replication connection is not understood: {what}", self.place))
+        Error::fatal(format!("what {} sent is not understood: {what}", self.place))
     }
 }
 
