@@ -15,6 +15,7 @@ pub mod router;
 pub mod sent;
 pub mod sink;
 pub mod source;
+pub mod spread;
 pub mod turn;
 
 pub use batch::{Batch, Block, BlockContents, Change, Event, Op, RowFormat};
@@ -24,4 +25,5 @@ pub use source::{
     Acknowledger, CHUNKS_MAX, ChunkTask, Extractor, Followed, ReadOptions, Source, Start, StreamOptions, TableTask,
     counted_rows_lost,
 };
+pub use spread::{Rule, Ruled, Spread, Spreader};
 pub use turn::{Turn, Turns};

@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dt_common::LaneId;
-use dt_connector::Block;
+use dt_connector::{Block, Spread};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::ledger::Contents;
+use crate::ledger::{Contents, Reached};
 
 /// When a batch is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +136,9 @@ impl Open {
         contents.progress = block.progress.clone().or(contents.progress.take());
         contents.checkpoint = block.checkpoint.take().or(contents.checkpoint.take());
         contents.behind = block.behind;
+        let Spread { serial, whole, index, ref mut ruled, .. } = block.spread;
+        contents.reached = Reached { serial, whole, index, before: index.saturating_sub(block.behind) };
+        contents.ruled.extend(ruled.take());
         self.cut.memory.extend(memory);
         self.cut.blocks.push(block);
     }
@@ -179,6 +182,7 @@ mod tests {
             progress: None,
             checkpoint: None,
             behind: 0,
+            spread: dt_connector::Spread::default(),
         }
     }
 

@@ -31,11 +31,13 @@ pub mod driver;
 mod grace;
 pub mod inscription;
 pub mod ledger;
+pub mod lowest;
 pub mod options;
 pub mod outcome;
 mod queue;
 pub mod rate;
 pub mod recorder;
+pub mod split;
 pub mod state;
 mod worker;
 

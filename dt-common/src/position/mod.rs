@@ -11,7 +11,7 @@ pub mod wire;
 mod write;
 
 use crate::ids::{DbType, TableId};
-pub use behind::Behind;
+pub use behind::{Behind, Counted, Share};
 pub use split::{Chunk, RdbSnapshotSplit, SplitId};
 pub use write::{PositionWrite, Settle};
 

@@ -71,6 +71,7 @@ impl LaneSender {
             progress: Some(at(self.lane, self.row + rows)),
             checkpoint: Some(at(self.lane, self.row + rows)),
             behind: 0,
+            spread: dt_connector::Spread::default(),
         };
         self.outlet.rows(block).await?;
         self.row += rows;

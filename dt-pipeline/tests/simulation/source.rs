@@ -103,6 +103,7 @@ impl Lane {
             progress: (self.keyed || source.inscribed).then(|| at(self.id, last)),
             checkpoint: checkpoint.map(|row| at(self.id, row)),
             behind,
+            spread: dt_connector::Spread::default(),
         }
     }
 
