@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dt_common::position::Position;
+use dt_common::position::{Behind, Position, Share};
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, LaneId, Result, TableId};
 use dt_connector::spread::{Slots, slots};
@@ -47,6 +47,50 @@ pub struct Told {
     pub rule: Rule,
     /// The first change that it is for. All before are in the target.
     pub since: u64,
+}
+
+impl Lanes {
+    /// The lanes of a stream that goes on at a position that says `stream`, by the `rows` that lanes and tables have left. As
+    /// many as `wanted`, or as before while some are ahead of where the stream goes on.
+    ///
+    /// Without a count in `stream` the rows are of another stream, and the count begins behind all of them, so that none is
+    /// taken for one of this.
+    pub fn resumed<'a>(stream: Option<&Behind>, rows: impl IntoIterator<Item = &'a Behind>, wanted: u32) -> Self {
+        let mut lanes: Vec<(u32, u32, u64)> = Vec::new();
+        let mut rules = HashMap::new();
+        for row in rows {
+            let Some((reached, counted)) = row.reached().zip(row.counted.as_ref()) else { continue };
+            match &counted.share {
+                Share::All => {}
+                Share::Lane { no, of } => lanes.push((*no, *of, reached)),
+                Share::Table { table, by } => {
+                    let rule = by.clone().map_or(Rule::Whole, Rule::ByKey);
+                    rules.insert(table.clone(), Told { rule, since: reached + 1 });
+                }
+            }
+        }
+        let highest = lanes.iter().map(|(_, _, reached)| *reached).max().unwrap_or(0);
+        let Some(begin) = stream.and_then(Behind::reached) else {
+            let begin = highest + stream.map_or(0, |stream| stream.changes);
+            // What tables were is told again.
+            return Lanes { count: wanted, begin, reached: Vec::new(), rules: HashMap::new(), tells_rules: true };
+        };
+        lanes.retain(|(_, _, reached)| *reached > begin);
+        let count = lanes.iter().map(|(_, of, _)| *of).max().unwrap_or(wanted);
+        let mut reached = if lanes.is_empty() { Vec::new() } else { vec![0; count as usize] };
+        for (no, of, at) in lanes {
+            // Of one number of lanes, as no run begins with another while any of them is ahead.
+            if of == count {
+                reached[no as usize] = at;
+            }
+        }
+        Lanes { count, begin, reached, rules, tells_rules: true }
+    }
+
+    /// Whether some lane has come past where the stream goes on.
+    pub fn are_ahead(&self) -> bool {
+        !self.reached.is_empty()
+    }
 }
 
 /// Splits a stream's blocks.
@@ -123,15 +167,15 @@ impl Splitter {
         parts.open.resize_with(self.lanes.count as usize, Open::default);
         self.serial += 1;
         if block.is_ddl() {
+            let is_there = self.is_barrier_there();
             self.index += block.rows;
             self.before = Some(before);
-            return Ok(self.ddl(block));
+            return Ok(if is_there { parts.end(block, self.serial, self.index) } else { self.ddl(block) });
         }
         let mut current: Option<(Arc<RoutedTable>, Rule)> = None;
         for change in changes(&block) {
             if !has_rows(change) {
-                // In front of it every lane is done, so that the first lane's count says whether it has been.
-                if self.lanes.reached.first().is_none_or(|&reached| self.index >= reached) {
+                if !self.is_barrier_there() {
                     parts.flush(self.index, self.before);
                     parts.truncate(change, self.index + 1, self.before);
                 }
@@ -192,6 +236,11 @@ impl Splitter {
         let told = self.lanes.rules.get(&table.target);
         let is_new = told.is_none_or(|told| told.rule != *rule);
         self.lanes.tells_rules && is_new && (told.is_none() || self.index >= self.until)
+    }
+
+    // In front of it every lane is done, so that the first lane's count says whether it has been.
+    fn is_barrier_there(&self) -> bool {
+        self.lanes.reached.first().is_some_and(|&reached| self.index < reached)
     }
 
     fn way(&self, change: &Change, rule: &Rule, format: RowFormat, data: &[u8]) -> Way {

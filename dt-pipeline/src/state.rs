@@ -30,6 +30,7 @@ use crate::lowest::{Low, Lowest};
 use crate::outcome::{End, Outcome};
 use crate::queue::Queue;
 use crate::recorder::{Order, RecordOptions, Recorder};
+use crate::stage::Spreading;
 
 /// How long retries go on once the run is to end early: asked to stop, or failed elsewhere. An unreachable target must
 /// not keep a process from ending, and what is not applied is read again at the next start.
@@ -60,7 +61,9 @@ pub struct Outset {
     pub inscriber: Option<Arc<dyn Inscriber>>,
     /// By which filter a stream's changes are counted.
     pub filter: String,
-    /// Over how many lanes a stream is spread ([`crate::split`]); `None` if its blocks come as the source sends them.
+    /// How a stream is spread; `None` if its blocks are applied as the source sends them. [`crate::run`] makes `lanes` of it.
+    pub spread: Option<Spreading>,
+    /// Over how many lanes a stream is spread.
     pub lanes: Option<u32>,
 }
 
