@@ -10,6 +10,7 @@ use dt_common::{Error, Result, TableId};
 
 use crate::batch::{Batch, RowFormat};
 use crate::sink::{Applying, Sinker, Target};
+use crate::spread::Spreader;
 
 /// Takes everything, keeps nothing.
 #[derive(Debug, Default)]
@@ -45,6 +46,10 @@ impl Target for DummyTarget {
 
     async fn check_changes(&mut self, _tables: &[TableId], _events: Events, _truncates: bool) -> Result<()> {
         Ok(())
+    }
+
+    async fn spreader(&mut self) -> Result<Option<Box<dyn Spreader>>> {
+        Ok(None)
     }
 
     fn sinker(&self) -> Box<dyn Sinker> {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dt_common::position::{Behind, Position, Share};
-use dt_common::schema::RoutedTable;
+use dt_common::schema::{RoutedTable, TableSchema};
 use dt_common::{Error, LaneId, Result, TableId};
 use dt_connector::spread::{Slots, slots};
 use dt_connector::{Block, BlockContents, Change, Op, RowFormat, Rule, Ruled, Spread};
@@ -103,6 +103,8 @@ pub struct Splitter {
     index: u64,
     // How many changes there are before the last place at which the stream can be resumed.
     before: Option<u64>,
+    // By their names on the target, as their changes were spread last.
+    last: HashMap<TableId, (Arc<RoutedTable>, Rule)>,
     // By their names on the source, in the shapes that were met.
     known: HashMap<TableId, Vec<(Arc<RoutedTable>, Rule)>>,
 }
@@ -124,7 +126,7 @@ impl Splitter {
     /// Nothing read yet.
     pub fn new(lanes: Lanes) -> Self {
         let until = lanes.reached.iter().copied().max().unwrap_or(0);
-        Splitter { until, serial: 0, index: lanes.begin, before: None, known: HashMap::new(), lanes }
+        Splitter { until, serial: 0, index: lanes.begin, before: None, last: HashMap::new(), known: HashMap::new(), lanes }
     }
 
     /// The tables of the block whose rules are not known, each once.
@@ -186,6 +188,10 @@ impl Splitter {
                 Some((table, rule)) if Arc::ptr_eq(table, &change.table) => rule,
                 _ => {
                     let rule = self.rule(&change.table).expect("split: a table that was not asked about").clone();
+                    if self.is_reshaped(&change.table, &rule) {
+                        parts.flush(self.index, self.before);
+                        parts.alone(LaneId(0), Open::default(), self.index, self.before, None);
+                    }
                     &current.insert((change.table.clone(), rule)).1
                 }
             };
@@ -228,6 +234,23 @@ impl Splitter {
                 .with("behind the checkpoint", block.behind)
                 .hint("this is a bug in dt; nothing is lost, and parallel_size=1 does without the count")
         })
+    }
+
+    // Whether rows of the target's table may have been in other lanes until now: by another rule, or because the same key
+    // was written down in another way.
+    fn is_reshaped(&mut self, table: &Arc<RoutedTable>, rule: &Rule) -> bool {
+        let fits = |(last, then): &(Arc<RoutedTable>, Rule)| {
+            let alike = |one: &TableSchema, other: &TableSchema| one.columns == other.columns && one.key == other.key;
+            then == rule && (Arc::ptr_eq(last, table) || alike(&last.source, &table.source))
+        };
+        match self.last.get(&table.target) {
+            Some(last) if fits(last) => false,
+            last => {
+                let is_reshaped = last.is_some();
+                self.last.insert(table.target.clone(), (table.clone(), rule.clone()));
+                is_reshaped
+            }
+        }
     }
 
     // Whether the rule has to be made durable before the next change. Not where some lanes are ahead and the table was spread

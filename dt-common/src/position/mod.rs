@@ -38,6 +38,22 @@ pub enum Position {
     Redis(Redis),
 }
 
+impl Position {
+    /// Between which servers it was taken; `None` for positions that say nothing of it.
+    pub fn lineage(&self) -> Option<&Lineage> {
+        match self {
+            Position::RdbSnapshot(snapshot) => Some(&snapshot.lineage),
+            Position::RdbSnapshotRows(rows) => Some(&rows.lineage),
+            Position::RdbSnapshotFinished(finished) => Some(&finished.lineage),
+            Position::RdbSnapshotSplit(split) => Some(&split.lineage),
+            Position::MysqlCdc(cdc) => Some(&cdc.lineage),
+            Position::PgCdc(cdc) => Some(&cdc.lineage),
+            Position::MongoCdc(cdc) => Some(&cdc.lineage),
+            Position::None | Position::Redis(_) => None,
+        }
+    }
+}
+
 /// Which servers a position was taken between. Absent in files of older tools.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Lineage {

@@ -35,7 +35,7 @@ pub async fn check(config: &TaskConfig, notes: &[String]) -> Result<Exit> {
                 None => "no position is stored: the stream begins where [extractor] says, or now".to_owned(),
             });
             // Opening asks the source whether it can be followed from there, and reads nothing yet.
-            drop(super::stream::open(config, source.as_mut(), target.as_mut(), resume).await?);
+            drop(super::stream::open(config, source.as_mut(), target.as_mut(), resume, false).await?);
         }
     }
     if let Some(holder) = holder {

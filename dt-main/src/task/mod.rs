@@ -2,6 +2,7 @@
 
 mod check;
 mod chunks;
+mod lanes;
 mod options;
 mod plan;
 mod snapshot;

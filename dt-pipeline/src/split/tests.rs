@@ -1,5 +1,3 @@
-use dt_common::schema::TableSchema;
-
 use super::*;
 
 fn table(name: &str) -> Arc<RoutedTable> {
@@ -234,4 +232,17 @@ fn memory_is_shared_and_none_is_lost() {
     assert!(units.iter().sum::<usize>() == 7 && units[0] > units[1] && units[1] > 0, "{units:?}");
     drop(shares);
     assert_eq!(budget.available_permits(), 7);
+}
+
+#[test]
+fn a_table_in_another_shape_comes_after_all_that_was_in_the_last() {
+    let (mut splitter, first, [[a, _], [b, _]]) = of_two(lanes(2));
+    let _ = split(&mut splitter, block(&first, &[&a, &b], Some(1), 0));
+    let mut second = RoutedTable::clone(&first);
+    second.source.key = Some(dt_common::schema::Key { name: "k".to_owned(), columns: vec![0], nullable: false });
+    let second = Arc::new(second);
+    splitter.learn(second.clone(), by_key());
+    let parts = split(&mut splitter, block(&second, &[&a], Some(2), 0));
+    assert_eq!(parts[0], "0: alone #1 2..2");
+    assert_eq!(split(&mut splitter, block(&second, &[&a], Some(3), 0)).len(), 2, "it is so from then on");
 }

@@ -87,8 +87,8 @@ pub struct SqlStore {
     lost: watch::Receiver<bool>,
     writer: PositionWriter,
     table: Arc<str>,
-    // Progress is written by whoever writes the rows; see `inscribed`.
-    is_inscribed: bool,
+    // What is written by whoever writes the rows; see `inscribed`.
+    inscribed: Option<Inscribed>,
 }
 
 impl SqlStore {
@@ -111,13 +111,13 @@ impl SqlStore {
         let (lose, lost) = watch::channel(false);
         // It ends by itself when nobody has the lease any more.
         tokio::spawn(lease::renew(Arc::downgrade(&held), lose));
-        Ok(SqlStore { held, lost, writer, table: name, is_inscribed: false })
+        Ok(SqlStore { held, lost, writer, table: name, inscribed: None })
     }
 
     /// From here on progress is written in the transactions of the rows that it stands for (see [`Inscriber`]), and is
     /// there before it is saved: what is saved leaves it as it is, for it may have moved on.
-    pub fn inscribed(&mut self) -> Arc<dyn Inscriber> {
-        self.is_inscribed = true;
+    pub fn inscribed(&mut self, what: Inscribed) -> Arc<dyn Inscriber> {
+        self.inscribed = Some(what);
         Arc::new(self.writer.clone())
     }
 
@@ -176,12 +176,12 @@ impl PositionStore for SqlStore {
 
     async fn save(&mut self, recordable: Recordable) -> Result<Saved, SaveFailed> {
         let entries = recordable.entries();
-        let written = match self.is_inscribed {
-            true => {
-                let not_inscribed: Vec<Entry> = entries.iter().filter(|entry| !is_inscribed(entry)).cloned().collect();
-                self.writer.statements(&not_inscribed)
+        let written = match self.inscribed {
+            Some(what) => {
+                let not_inscribed = entries.iter().filter(|entry| !what.holds(entry));
+                self.writer.statements(&not_inscribed.cloned().collect::<Vec<Entry>>())
             }
-            false => self.writer.statements(entries),
+            None => self.writer.statements(entries),
         };
         let written = match written {
             Ok(write) => self.write(&write).await,
@@ -195,18 +195,27 @@ impl PositionStore for SqlStore {
     }
 }
 
-/// Whether the position is one that moves with rows. How a table is split comes before its rows, and that a table or a chunk
-/// is finished comes after them.
-fn is_inscribed(entry: &Entry) -> bool {
-    match &entry.position {
-        Position::RdbSnapshot(_)
-        | Position::RdbSnapshotRows(_)
-        | Position::MysqlCdc(_)
-        | Position::PgCdc(_)
-        | Position::MongoCdc(_)
-        | Position::Redis(_)
-        | Position::None => true,
-        Position::RdbSnapshotFinished(_) | Position::RdbSnapshotSplit(_) => false,
+/// Which positions are written together with rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inscribed {
+    /// How far tables and streams are.
+    Progress,
+    /// How far each lane of a stream is. How far all of them are is saved as ever, for none of them knows it.
+    Lanes,
+}
+
+impl Inscribed {
+    /// Whether the position is one that moves with rows. How a table is split comes before its rows, and that a table or a
+    /// chunk is finished comes after them.
+    fn holds(self, entry: &Entry) -> bool {
+        match &entry.position {
+            Position::RdbSnapshot(_) | Position::RdbSnapshotRows(_) | Position::None => true,
+            Position::MysqlCdc(_) | Position::PgCdc(_) | Position::MongoCdc(_) | Position::Redis(_) => match self {
+                Inscribed::Progress => true,
+                Inscribed::Lanes => false,
+            },
+            Position::RdbSnapshotFinished(_) | Position::RdbSnapshotSplit(_) => false,
+        }
     }
 }
 

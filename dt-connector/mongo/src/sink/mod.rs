@@ -25,7 +25,7 @@ use dt_common::config::{Endpoint, Events};
 use dt_common::position::PositionWrite;
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, Result, TableId};
-use dt_connector::{RowFormat, SinkOptions, Sinker, Target};
+use dt_connector::{RowFormat, SinkOptions, Sinker, Spreader, Target};
 
 use crate::config::Address;
 use crate::connect::Server;
@@ -91,6 +91,11 @@ impl Target for MongoTarget {
     async fn check_changes(&mut self, _tables: &[TableId], _events: Events, _truncates: bool) -> Result<()> {
         // A stream of MongoDB meets its collections as it goes, and its target's privileges with them.
         Ok(())
+    }
+
+    async fn spreader(&mut self) -> Result<Option<Box<dyn Spreader>>> {
+        // Lanes of MongoDB are not built yet.
+        Ok(None)
     }
 
     fn sinker(&self) -> Box<dyn Sinker> {

@@ -50,6 +50,9 @@ pub struct MysqlStream {
     server_id: u32,
     // The last checkpoint that was sent, or the stored one: where a new connection goes on.
     stored: Option<MysqlCdc>,
+    // The server that it was opened on, and whether anything was sent yet.
+    opened_on: String,
+    has_sent: bool,
 }
 
 /// Why the stream ends.
@@ -101,7 +104,19 @@ impl MysqlStream {
         let server_id = options.server_id.unwrap_or_else(|| server_id_of(&stream.task_id));
         let tables = Tables::new(stream.filter.clone(), stream.router.clone());
         let events = stream.filter.events();
-        let mut this = MysqlStream { addresses, server, options, stream, events, tables, server_id, stored };
+        let opened_on = server.identity.clone();
+        let mut this = MysqlStream {
+            addresses,
+            server,
+            options,
+            stream,
+            events,
+            tables,
+            server_id,
+            stored,
+            opened_on,
+            has_sent: false,
+        };
         let facts = this.facts().await?;
         resume::check_followable(&facts)?;
         resume::check_server_id(&facts, server_id)?;
@@ -363,7 +378,11 @@ impl MysqlStream {
                 .map_or_else(String::new, |heartbeat| heartbeat.table.to_string().replace('`', "")),
         );
         let mut stream = self.dump(&place, by_gtid).await?;
-        let mut assembler = Assembler::new(place, self.events, self.stream.lineage.clone(), self.applied());
+        let applied = self.applied()?;
+        let mut assembler = Assembler::new(place, self.events, self.stream.lineage.clone(), applied);
+        if self.stream.counts_changes {
+            self.send(&mut assembler, outlet).await?;
+        }
         let mut format = Format::UNANNOUNCED;
         let mut inner_left: u64 = 0;
         let mut looked_at = Instant::now();
@@ -450,16 +469,26 @@ impl MysqlStream {
 
     /// The changes behind the stored place that are not to come again. On another server transactions may have another
     /// order: there they come again, and none is missed.
-    fn applied(&self) -> u64 {
-        let Some(stored) = &self.stored else { return 0 };
+    ///
+    /// # Errors
+    /// Where they are counted, and the source has become another server while they were sent.
+    fn applied(&self) -> Result<u64> {
+        let Some(stored) = &self.stored else { return Ok(0) };
         let changes = stored.behind.as_ref().map_or(0, |behind| behind.changes);
+        // What lanes have was counted on the server that it was opened on.
+        let is_another = self.server.identity != self.opened_on;
+        if self.stream.counts_changes && is_another && (changes > 0 || !self.has_sent) {
+            return Err(Error::user("the source is another server now, and changes are counted from one place on")
+                .with("changes of an open transaction in the target", changes)
+                .hint("start the task again: what was applied in part comes again, and nothing is missed"));
+        }
         if changes > 0 && stored.lineage.source.as_ref().is_some_and(|then| *then != self.server.identity) {
             tracing::warn!(
                 "{changes} changes of a transaction that was applied in part come again, as the source is another server"
             );
-            return 0;
+            return Ok(0);
         }
-        changes
+        Ok(changes)
     }
 
     /// Begins to write the heartbeat row, if there is to be one.
@@ -474,12 +503,13 @@ impl MysqlStream {
         let Some(block) = assembler.take_block()? else { return Ok(()) };
         let (checkpoint, behind) = (block.checkpoint.clone(), block.behind);
         outlet.rows(block).await?;
+        self.has_sent = true;
         // A new connection goes on from what was sent: it will be applied, or the whole task ends.
         if let Some(dt_common::Position::MysqlCdc(checkpoint)) = checkpoint {
             self.stored = Some(checkpoint);
         }
         if let Some(stored) = &mut self.stored {
-            stored.behind = (behind > 0).then(|| Behind { changes: behind, filter: String::new() });
+            stored.behind = (behind > 0).then(|| Behind { changes: behind, filter: String::new(), counted: None });
         }
         Ok(())
     }
