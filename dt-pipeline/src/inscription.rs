@@ -147,5 +147,6 @@ fn checkpoint(position: Position, behind: Option<Behind>) -> Entry {
 /// What is there of a stream's changes until number `index`.
 fn counted(filter: &str, reached: Reached, index: u64, share: Share) -> Behind {
     let before = reached.before;
-    Behind { changes: index - before, filter: filter.to_owned(), counted: Some(Counted { before, share }) }
+    let counted = Some(Box::new(Counted { before, share }));
+    Behind { changes: index - before, filter: filter.to_owned(), counted }
 }

@@ -220,8 +220,14 @@ impl Ledger {
     fn advance(&mut self, id: LaneId) -> Advance {
         let lane = self.lanes.get_mut(&id).expect("ledger: a lane that was looked at before");
         let first_soon = !self.later_parts.contains(&id);
-        let mut advance =
-            Advance { lane: id, progress: None, checkpoint: None, reached: Reached::default(), first_soon, finished: None };
+        let mut advance = Advance {
+            lane: id,
+            progress: None,
+            checkpoint: None,
+            reached: Reached::default(),
+            first_soon,
+            finished: None,
+        };
         while let Some(entry) = lane.open.pop_front_if(|entry| entry.applied) {
             lane.lowest_open += 1;
             advance.progress = entry.contents.progress.or(advance.progress);

@@ -50,9 +50,7 @@ impl Lowest {
         let LaneId(no) = advance.lane;
         let lane = self.lanes.get_mut(no as usize).expect("lowest: a lane that the stream does not have");
         lane.reached = advance.reached;
-        for (last, new) in
-            [(&mut lane.progress, &advance.progress), (&mut lane.checkpoint, &advance.checkpoint)]
-        {
+        for (last, new) in [(&mut lane.progress, &advance.progress), (&mut lane.checkpoint, &advance.checkpoint)] {
             if new.is_some() {
                 last.clone_from(new);
             }
@@ -63,7 +61,12 @@ impl Lowest {
         }
         self.said = lowest.reached.serial;
         let Lane { progress, checkpoint, reached } = lowest;
-        Some(Low { progress: progress.clone(), checkpoint: checkpoint.clone(), before: reached.before, index: reached.whole })
+        Some(Low {
+            progress: progress.clone(),
+            checkpoint: checkpoint.clone(),
+            before: reached.before,
+            index: reached.whole,
+        })
     }
 }
 
@@ -112,7 +115,11 @@ mod tests {
         let within = Advance { progress: None, checkpoint: None, reached, ..advance(0, 1, 7, None) };
         assert_eq!(lowest.advance(&within), None);
         let low = Low { progress: at(8), checkpoint: at(50), before: 5, index: 8 };
-        let end = Advance { checkpoint: None, reached: Reached { serial: 2, whole: 8, index: 8, before: 5 }, ..advance(0, 2, 8, None) };
+        let end = Advance {
+            checkpoint: None,
+            reached: Reached { serial: 2, whole: 8, index: 8, before: 5 },
+            ..advance(0, 2, 8, None)
+        };
         assert_eq!(lowest.advance(&end), Some(low));
     }
 

@@ -39,7 +39,15 @@ enum Gate {
 impl Queue {
     /// An empty queue in front of so many sinkers.
     pub fn new(order: Order, sinkers: usize) -> Self {
-        Queue { order, sinkers, out: 0, ready: VecDeque::new(), behind: BTreeMap::new(), gate: Gate::None, after: VecDeque::new() }
+        Queue {
+            order,
+            sinkers,
+            out: 0,
+            ready: VecDeque::new(),
+            behind: BTreeMap::new(),
+            gate: Gate::None,
+            after: VecDeque::new(),
+        }
     }
 
     /// Takes a batch in.

@@ -126,7 +126,15 @@ impl Splitter {
     /// Nothing read yet.
     pub fn new(lanes: Lanes) -> Self {
         let until = lanes.reached.iter().copied().max().unwrap_or(0);
-        Splitter { until, serial: 0, index: lanes.begin, before: None, last: HashMap::new(), known: HashMap::new(), lanes }
+        Splitter {
+            until,
+            serial: 0,
+            index: lanes.begin,
+            before: None,
+            last: HashMap::new(),
+            known: HashMap::new(),
+            lanes,
+        }
     }
 
     /// The tables of the block whose rules are not known, each once.

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use dt_common::ladder::{Entry, Recordable, Rung};
-use dt_common::position::{Behind, Chunk, Counted, KeyPart, KeyText, Lineage, MongoCdc, MysqlCdc, OrderKey, PgCdc, PgOrigin, RdbSnapshot, RdbSnapshotFinished, RdbSnapshotRows, RdbSnapshotSplit, Redis, Share};
+use dt_common::position::{
+    Behind, Chunk, Counted, KeyPart, KeyText, Lineage, MongoCdc, MysqlCdc, OrderKey, PgCdc, PgOrigin, RdbSnapshot,
+    RdbSnapshotFinished, RdbSnapshotRows, RdbSnapshotSplit, Redis, Share,
+};
 use dt_common::{DbType, ErrorClass, Position, Result, TableId};
 
 use crate::loaded::{Loaded, Slot};
@@ -197,7 +200,7 @@ fn every_kind() -> Vec<Entry> {
         Share::Table { table: table("composite"), by },
         Share::Table { table: table("null"), by: None },
     ] {
-        let counted = Some(Counted { before: 7, share });
+        let counted = Some(Box::new(Counted { before: 7, share }));
         let behind = Behind { changes: 0, filter: "f".to_owned(), counted };
         entries.push(Entry { rung: Rung::Checkpoint, position: mysql_cdc(773).with_behind(Some(behind)) });
     }

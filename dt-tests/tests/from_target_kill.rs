@@ -203,8 +203,11 @@ fn stream(kind: Kind, lanes: Lanes, dice: &mut Dice) -> Result<String> {
         Kind::Postgres15 | Kind::Postgres18 => writer::postgres::start(&pair.source, name, dice.roll())?,
     };
     let (mut within, mut apart, mut task) = (0, 0, task);
-    for _ in 0..KILLS {
+    for kill in 0..KILLS {
         task = lanes.of(task, dice);
+        if matches!(lanes, Lanes::Changing) {
+            change_keys(kind, kill, &target)?;
+        }
         let running = task.spawn()?;
         sleep(dice.moment(LATEST));
         let killed = running.kill9()?;
@@ -234,6 +237,20 @@ fn stream(kind: Kind, lanes: Lanes, dice: &mut Dice) -> Result<String> {
     Ok(format!(
         "{KILLS} kills, {within} in mid-transaction, {apart} with lanes apart, {resumed} resumes, {transactions} transactions"
     ))
+}
+
+/// While the task is down, a table of the target gets a further unique key, and later loses it: so its changes are spread
+/// in another way than before.
+fn change_keys(kind: Kind, kill: u32, target: &Db) -> Result<()> {
+    let (table, on) = match kind {
+        Kind::Mysql | Kind::Mariadb => ("ints", " ON ints"),
+        Kind::Postgres15 | Kind::Postgres18 => ("accounts", ""),
+    };
+    match kill % 4 {
+        1 => target.exec(format!("CREATE UNIQUE INDEX further ON {table} (id, v)")),
+        3 => target.exec(format!("DROP INDEX further{on}")),
+        _ => Ok(()),
+    }
 }
 
 fn is_within(position: &str) -> bool {

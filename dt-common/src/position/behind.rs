@@ -13,7 +13,7 @@ pub struct Behind {
     /// By which filter they were counted, as [`FilterConfig::fingerprint`](crate::config::FilterConfig::fingerprint) says.
     pub filter: String,
     /// How the place lies in the stream, where several lanes apply it; `None` where one lane alone does.
-    pub counted: Option<Counted>,
+    pub counted: Option<Box<Counted>>,
 }
 
 /// A place in the count of a stream's changes, which several lanes share. The count goes on from one run to the next, so

@@ -38,7 +38,9 @@ pub async fn spreading(
         ResumeKind::FromTarget(_) => counted(config, source, resume, loaded, allowed)?,
         // Keys may be written twice, and every lane begins at the same place.
         ResumeKind::Dummy | ResumeKind::FromLog | ResumeKind::FromDb(_) => {
-            (allowed > 1).then(|| Lanes { count: allowed, ..Lanes::default() })
+            // What a copy of a position in a target says to be there is left out by the reader.
+            let begin = resume.and_then(Position::behind).map_or(0, |behind| behind.changes);
+            (allowed > 1).then(|| Lanes { count: allowed, begin, ..Lanes::default() })
         }
     };
     let Some(lanes) = lanes else { return Ok(None) };
@@ -65,8 +67,11 @@ fn counted(
     allowed: u32,
 ) -> Result<Option<Lanes>> {
     let db_type = config.extractor.endpoint.db_type;
-    let rows: Vec<&Position> =
-        loaded.into_iter().flat_map(|loaded| cdc::lanes(loaded, db_type)).map(|stored| &stored.entry.position).collect();
+    let rows: Vec<&Position> = loaded
+        .into_iter()
+        .flat_map(|loaded| cdc::lanes(loaded, db_type))
+        .map(|stored| &stored.entry.position)
+        .collect();
     let stream = resume.and_then(Position::behind);
     let was_counted = !rows.is_empty() || stream.is_some_and(|stream| stream.counted.is_some());
     if allowed == 1 && !was_counted {
@@ -74,8 +79,9 @@ fn counted(
     }
     let of_rows = || rows.iter().filter_map(|row| row.behind());
     let lanes = Lanes::resumed(stream, of_rows(), allowed);
-    let is_of_source =
-        |position: &Position| position.lineage().and_then(|lineage| lineage.source.as_deref()).is_none_or(|then| then == source);
+    let is_of_source = |position: &Position| {
+        position.lineage().and_then(|lineage| lineage.source.as_deref()).is_none_or(|then| then == source)
+    };
     let reached = |behind: &Behind| behind.reached().is_some_and(|reached| reached > lanes.begin);
     let mut ahead = rows.iter().filter(|row| row.behind().is_some_and(reached));
     let same_source = resume.is_none_or(is_of_source) && ahead.clone().all(|row| is_of_source(row));
@@ -88,9 +94,8 @@ fn counted(
     }
     let filter = config.filter.fingerprint();
     if ahead.any(|row| row.behind().is_some_and(|behind| behind.filter != filter)) {
-        return Err(Error::user("[filter] was changed while some lanes were ahead of others").hint(
-            "start once more with the filter as it was, stop the task with SIGTERM, and then change it",
-        ));
+        return Err(Error::user("[filter] was changed while some lanes were ahead of others")
+            .hint("start once more with the filter as it was, stop the task with SIGTERM, and then change it"));
     }
     if lanes.count != allowed {
         tracing::info!(

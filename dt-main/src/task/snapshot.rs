@@ -9,8 +9,8 @@ use dt_common::ladder::{Entry, Rung};
 use dt_connector::retry::RetryBudget;
 use dt_connector::{ReadOptions, Target};
 use dt_pipeline::{End, Order, Outcome, Outset};
-use dt_resumer::sql::Inscribed;
 use dt_resumer::Inscriber;
+use dt_resumer::sql::Inscribed;
 use indicatif::MultiProgress;
 use tokio::sync::watch;
 

@@ -49,7 +49,8 @@ fn block(table: &Arc<RoutedTable>, keys: &[&str], checkpoint: Option<u64>, behin
 
 /// A part as text: `lane: keys`, and what is said with it.
 fn told(part: &Block) -> String {
-    let row = |row: &Range<usize>| String::from_utf8_lossy(&part.data[row.clone()]).split('\t').next().map(str::to_owned);
+    let row =
+        |row: &Range<usize>| String::from_utf8_lossy(&part.data[row.clone()]).split('\t').next().map(str::to_owned);
     let changes: Vec<String> = changes(part)
         .iter()
         .map(|change| match &change.op {

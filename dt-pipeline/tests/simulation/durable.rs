@@ -75,7 +75,14 @@ impl Durable {
     }
 
     /// The same for a lane of a stream that several lanes apply.
-    pub fn commit_lane(&mut self, source: &Source, lane: u32, rows: &[Row], position: Option<&PositionWrite>, again: bool) {
+    pub fn commit_lane(
+        &mut self,
+        source: &Source,
+        lane: u32,
+        rows: &[Row],
+        position: Option<&PositionWrite>,
+        again: bool,
+    ) {
         let statements = position.map(|position| &position.statements);
         if again && statements.is_some() && self.inscribed.get(&lane) == statements {
             return;
@@ -106,7 +113,11 @@ impl Durable {
             if is_spread {
                 self.kept.save(&Entry { rung: *rung, position: position.clone() }, source)?;
             }
-            if source.inscribed && !is_spread && matches!(rung, Rung::Current | Rung::Checkpoint) && row_of(position).is_some() {
+            if source.inscribed
+                && !is_spread
+                && matches!(rung, Rung::Current | Rung::Checkpoint)
+                && row_of(position).is_some()
+            {
                 // It is there already, and may have moved on.
                 continue;
             }

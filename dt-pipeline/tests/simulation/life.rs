@@ -575,7 +575,11 @@ impl<'a> Life<'a> {
     // A crash redoes no more than what was applied within an interval and the saves around it.
     fn check_redo(&mut self) -> Checked {
         // Where positions are committed with rows, nothing is redone: that is checked with every step.
-        if self.source.inscribed || self.source.spread || self.given.flaky_saves > 0 || self.given.sabotage != Sabotage::None {
+        if self.source.inscribed
+            || self.source.spread
+            || self.given.flaky_saves > 0
+            || self.given.sabotage != Sabotage::None
+        {
             return Ok(());
         }
         let bound = Duration::from_millis(self.given.interval_ms + 3 * self.given.slowest_ms);

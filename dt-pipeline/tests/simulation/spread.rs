@@ -169,7 +169,9 @@ impl Kept {
         }
         let (row, behind) = row_of(&entry.position).zip(entry.position.behind()).ok_or("a stream without a count")?;
         let row = row.1;
-        ensure(row == 0 || source.lane(0).commits.contains(&row), || format!("checkpoint within a transaction: {row}"))?;
+        ensure(row == 0 || source.lane(0).commits.contains(&row), || {
+            format!("checkpoint within a transaction: {row}")
+        })?;
         if let Some((last, then)) = &self.stream {
             let forward = *last <= row && then.reached() <= behind.reached();
             ensure(forward, || format!("the stream went back from {last}, {then:?} to {row}, {behind:?}"))?;

@@ -145,7 +145,9 @@ fn entry_of(row: &Row) -> Result<Entry, String> {
         (DOING | CHUNK, false) => Rung::Current,
         (DOING | CHUNK | FINISHED, true) => return Err(format!("a {} holds no place of a stream", row.resumer_type)),
         (CDC | CDC_CURRENT, false) if position == Position::None => Rung::Checkpoint,
-        (CDC | CDC_CURRENT | LANE | SPREAD, false) => return Err(format!("a {} holds no position of a table", row.resumer_type)),
+        (CDC | CDC_CURRENT | LANE | SPREAD, false) => {
+            return Err(format!("a {} holds no position of a table", row.resumer_type));
+        }
         (other, _) => return Err(format!("`{other}` is not a known resumer_type")),
     };
     let entry = Entry { rung, position };

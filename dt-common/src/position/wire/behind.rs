@@ -37,9 +37,9 @@ pub(super) struct Written<'a> {
 impl<'a> From<&'a Option<Behind>> for Written<'a> {
     fn from(behind: &'a Option<Behind>) -> Self {
         let Some(Behind { changes, filter, counted }) = behind else { return Written::default() };
-        let written =
-            Written { applied_changes: Some(*changes), applied_filter: Some(filter), ..Written::default() };
-        let Some(Counted { before, share }) = counted else { return written };
+        let written = Written { applied_changes: Some(*changes), applied_filter: Some(filter), ..Written::default() };
+        let Some(counted) = counted else { return written };
+        let Counted { before, share } = counted.as_ref();
         let written = Written { applied_before: Some(*before), ..written };
         match share {
             Share::All => written,
@@ -61,7 +61,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Option<Behind>, WireError> {
     }
     let (changes, filter) = (fields.unsigned("applied_changes")?, fields.text("applied_filter")?);
     let counted = match fields.optional_unsigned("applied_before")? {
-        Some(before) => Some(Counted { before, share: share(fields)? }),
+        Some(before) => Some(Box::new(Counted { before, share: share(fields)? })),
         None => None,
     };
     if counted.as_ref().is_some_and(|counted| counted.before.checked_add(changes).is_none()) {

@@ -151,7 +151,7 @@ fn behind() -> impl Strategy<Value = Option<Behind>> {
     let counted = counted.prop_map(|(changes, filter, before, share)| Behind {
         changes,
         filter,
-        counted: Some(Counted { before, share }),
+        counted: Some(Box::new(Counted { before, share })),
     });
     proptest::option::of(prop_oneof![plain, counted])
 }

@@ -57,7 +57,8 @@ fn rule(table: &RoutedTable, columns: &[CatalogColumn], indexes: &[Index]) -> Ru
     let is_the_key =
         |index: &Index| index.whole && index.columns.len() == names.len() && index.columns.iter().all(is_named);
     let is_told_apart = |&at: &usize| {
-        let on_target = columns.iter().find(|column| column.column.name.eq_ignore_ascii_case(&table.target_columns[at]));
+        let on_target =
+            columns.iter().find(|column| column.column.name.eq_ignore_ascii_case(&table.target_columns[at]));
         on_target.is_some_and(|on_target| is_written_in_one_way(&table.source.columns[at], &on_target.column))
     };
     match !indexes.is_empty() && indexes.iter().all(is_the_key) && key.columns.iter().all(is_told_apart) {
@@ -106,7 +107,12 @@ mod tests {
         let key = Key { name: "PRIMARY".into(), columns: key.to_vec(), nullable: false };
         let id = TableId::new("d", "t");
         let table = RoutedTable {
-            source: TableSchema { id: id.clone(), columns, key: Some(key).filter(|key| !key.columns.is_empty()), rows_estimate: 0 },
+            source: TableSchema {
+                id: id.clone(),
+                columns,
+                key: Some(key).filter(|key| !key.columns.is_empty()),
+                rows_estimate: 0,
+            },
             target: id,
             target_columns: names[..types.len()].iter().map(|&name| name.to_owned()).collect(),
         };

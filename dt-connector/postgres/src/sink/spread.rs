@@ -83,15 +83,8 @@ fn rule(table: &RoutedTable, columns: &[CatalogColumn], indexes: &[Index]) -> Ru
 /// several texts, or where blanks are filled in.
 fn is_written_in_one_way(source: &Column, target: &Column, deterministic: bool) -> bool {
     const INTEGERS: &[&str] = &["smallint", "integer", "bigint"];
-    const OTHERS: &[&str] = &[
-        "oid",
-        "uuid",
-        "bytea",
-        "boolean",
-        "date",
-        "timestamp without time zone",
-        "timestamp with time zone",
-    ];
+    const OTHERS: &[&str] =
+        &["oid", "uuid", "bytea", "boolean", "date", "timestamp without time zone", "timestamp with time zone"];
     const TEXTS: &[&str] = &["text", "character varying"];
     let (from, to) = (bare(&source.data_type), bare(&target.data_type));
     let is_in = |of: &[&str]| of.contains(&from.as_str()) && of.contains(&to.as_str());
