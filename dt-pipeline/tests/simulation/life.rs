@@ -2,26 +2,25 @@
 //! operation takes a random time, so completions come in any order. A life ends by itself or by a crash after a given
 //! number of steps; a step is one input taken in or one action performed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use dt_common::ladder::{Entry, Recordable, Rung, Saved};
-use dt_common::position::{PositionWrite, Settle, wire};
-use dt_common::{Error, ErrorClass, LaneId, TableId};
+use dt_common::{Error, ErrorClass, LaneId};
 use dt_connector::outlet::Delivery;
 use dt_connector::retry::RetryBudget;
-use dt_connector::{Batch, Block, Event, Rule, Turn};
+use dt_connector::{Batch, Block, Event, Turn};
 use dt_pipeline::recorder::RecordOptions;
-use dt_pipeline::split::{Splitter, Told};
+use dt_pipeline::split::Splitter;
 use dt_pipeline::state::{Action, Input, State, StateOptions};
 use dt_pipeline::{BatchLimits, End, LaneGroup, Order, Outcome, Outset};
-use dt_resumer::Inscriber;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::chance::Chance;
 use crate::durable::{Checked, Durable, ensure};
-use crate::source::{Row, Source, row_of, rows_of};
+use crate::scribe::{Scribe, Verbatim};
+use crate::source::{Row, Source, rows_of};
 use crate::spread;
 
 /// What is built in wrong on purpose, to see that the checks see it.
@@ -127,37 +126,6 @@ enum Operation {
     Stop,
 }
 
-/// Writes a lane's positions down as they are.
-#[derive(Debug)]
-struct Verbatim;
-
-impl Inscriber for Verbatim {
-    fn inscribe(&self, entries: &[Entry]) -> dt_common::Result<PositionWrite> {
-        let settle = Settle { wait: String::new(), written: None };
-        let statements = entries.iter().map(|entry| wire::to_json(&entry.position)).collect();
-        Ok(PositionWrite { guard: String::new(), statements, settle })
-    }
-}
-
-/// Writes positions down as words: what it is, the row, and for a checkpoint how many rows behind it are there.
-#[derive(Debug)]
-struct Scribe;
-
-impl Inscriber for Scribe {
-    fn inscribe(&self, entries: &[Entry]) -> dt_common::Result<PositionWrite> {
-        let words = |entry: &Entry| {
-            let row = row_of(&entry.position).expect("a position of a row").1;
-            let behind = entry.position.behind().map_or(0, |behind| behind.changes);
-            match entry.rung {
-                Rung::Current => format!("current {row}"),
-                Rung::Checkpoint | Rung::Finished => format!("checkpoint {row} {behind}"),
-            }
-        };
-        let settle = Settle { wait: String::new(), written: None };
-        Ok(PositionWrite { guard: String::new(), statements: entries.iter().map(words).collect(), settle })
-    }
-}
-
 /// What a start would say of the lanes that are one table.
 fn outset(source: &Source, durable: &Durable, lanes: &[Reading]) -> Outset {
     let open: Vec<LaneId> =
@@ -197,22 +165,12 @@ impl<'a> Life<'a> {
         });
         let mut lanes: Vec<Reading> = resumed.collect();
         let spread = source.spread.then(|| durable.kept.begin(given.lanes));
-        let splitter = spread.map(|mut begin| {
+        let splitter = spread.map(|begin| {
             if source.inscribed {
                 lanes[0].begins_after = begin.after;
                 lanes[0].next = begin.after + begin.there + 1;
             }
-            begin.lanes.tells_rules = source.inscribed && given.sabotage != Sabotage::RulesForgotten;
-            match given.sabotage {
-                Sabotage::LanesForgotten => begin.lanes.reached.clear(),
-                Sabotage::RulesForgotten => {
-                    let rule = if given.by_key { Rule::ByKey(vec![0]) } else { Rule::Whole };
-                    let told = |table: &str, rule| (TableId::new("db", table), Told { rule, since: 0 });
-                    begin.lanes.rules = HashMap::from([told("keyed", rule), told("keyless", Rule::Whole)]);
-                }
-                _ => {}
-            }
-            begin.lanes
+            spread::lanes(begin.lanes, source, given)
         });
         let count = splitter.as_ref().map(|lanes| lanes.count);
         let splitter = splitter.map(Splitter::new);

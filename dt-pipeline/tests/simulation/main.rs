@@ -4,6 +4,7 @@
 mod chance;
 mod durable;
 mod life;
+mod scribe;
 mod source;
 mod spread;
 

@@ -10,10 +10,11 @@ use dt_common::schema::{RoutedTable, TableSchema};
 use dt_common::{LaneId, TableId};
 use dt_connector::outlet::Delivery;
 use dt_connector::{Batch, Block, BlockContents, Change, Event, Op, RowFormat, Rule, Spread};
-use dt_pipeline::split::{Lanes, Splitter, share};
+use dt_pipeline::split::{Lanes, Splitter, Told, share};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::durable::{Checked, ensure};
+use crate::life::{Circumstances, Sabotage};
 use crate::source::{Source, at, row_of};
 
 /// Few keys, so that order within a key matters.
@@ -196,6 +197,21 @@ impl Kept {
             truth.apply(source, row);
         }
         ensure(self.state == truth.state, || format!("the target has {:?} and not {:?}", self.state, truth.state))
+    }
+}
+
+/// The lanes of a life, less what is to be built in wrong.
+pub fn lanes(lanes: Lanes, source: &Source, given: Circumstances) -> Lanes {
+    let lanes = Lanes { tells_rules: source.inscribed, ..lanes };
+    match given.sabotage {
+        Sabotage::LanesForgotten => Lanes { reached: Vec::new(), ..lanes },
+        Sabotage::RulesForgotten => {
+            let rule = if given.by_key { Rule::ByKey(vec![0]) } else { Rule::Whole };
+            let told = |table: &str, rule| (TableId::new("db", table), Told { rule, since: 0 });
+            let rules = HashMap::from([told("keyed", rule), told("keyless", Rule::Whole)]);
+            Lanes { rules, tells_rules: false, ..lanes }
+        }
+        _ => lanes,
     }
 }
 
