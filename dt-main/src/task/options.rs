@@ -120,6 +120,10 @@ pub fn pipeline_options(config: &TaskConfig, order: Order, parallel_tables: usiz
                 ResumeKind::FromTarget(_) => age.max(dt_pipeline::options::EMPTY_AGE),
                 ResumeKind::Dummy | ResumeKind::FromLog | ResumeKind::FromDb(_) => age,
             },
+            whole_bytes: match (order, lanes(config)) {
+                (Order::PerLane, 1) => batch_bytes + batch_bytes / 2,
+                (Order::PerLane | Order::Any, _) => 0,
+            },
             full_block_bytes,
         },
         checkpoint_interval: config.pipeline.checkpoint_interval,

@@ -255,6 +255,7 @@ impl Run {
                     bytes: 8 * 1024,
                     age: Duration::from_millis(100),
                     empty_age: Duration::from_millis(100),
+                    whole_bytes: 0,
                     full_block_bytes: u64::MAX,
                 },
                 checkpoint_interval: 10 * SEC,

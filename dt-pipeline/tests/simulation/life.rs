@@ -181,6 +181,7 @@ impl<'a> Life<'a> {
                 bytes: chance.between(16, 160),
                 age: Duration::from_millis(chance.between(1, 20)),
                 empty_age: Duration::from_millis(20),
+                whole_bytes: [0, chance.between(16, 240)][chance.between(0, 1) as usize],
                 full_block_bytes: chance.between(8, 40),
             },
             record: RecordOptions {
