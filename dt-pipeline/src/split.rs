@@ -171,6 +171,10 @@ impl Splitter {
     /// # Errors
     /// The source does not count its changes as it said.
     pub fn split(&mut self, block: Block) -> Result<Vec<Block>> {
+        if let BlockContents::Rows(table) = &block.contents {
+            let message = "rows of a table came where changes are spread over lanes";
+            return Err(Error::fatal(message).with("table", &table.source.id).hint("this is a bug in dt"));
+        }
         let before = self.place(&block)?;
         let mut parts =
             Parts { blocks: Vec::new(), open: Vec::new(), last: (self.serial, self.index), format: block.format };
