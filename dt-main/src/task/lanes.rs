@@ -54,7 +54,10 @@ pub async fn spreading(
                 .hint("start once more with foreign keys unchecked as before ([sinker] disable_foreign_key_checks), stop the task with SIGTERM, and then change it")
         })?,
     };
-    tracing::info!("changes are spread over {} lanes", lanes.count);
+    match lanes.count {
+        1 => tracing::info!("changes are applied by one lane"),
+        count => tracing::info!("changes are spread over {count} lanes"),
+    }
     Ok(Some(Spreading { lanes, rules }))
 }
 

@@ -247,3 +247,36 @@ fn a_table_in_another_shape_comes_after_all_that_was_in_the_last() {
     assert_eq!(parts[0], "0: alone #1 2..2");
     assert_eq!(split(&mut splitter, block(&second, &[&a], Some(3), 0)).len(), 2, "it is so from then on");
 }
+
+fn behind(before: u64, changes: u64, share: Share) -> Behind {
+    let counted = Some(Box::new(dt_common::position::Counted { before, share }));
+    Behind { changes, filter: String::new(), counted }
+}
+
+#[test]
+fn the_number_of_lanes_changes_only_where_none_is_ahead() {
+    let lane = |no, of, reached: u64| behind(reached - 1, 1, Share::Lane { no, of });
+    let rows = [lane(0, 2, 30), lane(1, 2, 20), lane(2, 3, 10)];
+    let at = |changes| Lanes::resumed(Some(&behind(10, changes, Share::All)), &rows, 4);
+    let ahead = at(5);
+    assert_eq!((ahead.count, ahead.begin, ahead.reached.as_slice()), (2, 15, &[30, 20][..]));
+    let one = at(10);
+    assert_eq!((one.count, one.begin, one.reached.as_slice()), (2, 20, &[30, 0][..]));
+    let none = at(20);
+    assert_eq!((none.count, none.begin, none.are_ahead()), (4, 30, false));
+}
+
+#[test]
+fn what_lanes_have_left_of_another_count_means_nothing() {
+    let rows = [
+        behind(20, 10, Share::Lane { no: 0, of: 2 }),
+        behind(4, 0, Share::Table { table: TableId::new("db", "t"), by: Some(vec![0]) }),
+    ];
+    let one_lane = Behind { changes: 7, filter: String::new(), counted: None };
+    for (stream, begin) in [(None, 30), (Some(&one_lane), 37)] {
+        let lanes = Lanes::resumed(stream, &rows, 3);
+        assert_eq!((lanes.count, lanes.begin, lanes.are_ahead(), lanes.rules.len()), (3, begin, false, 0));
+    }
+    let counted = Lanes::resumed(Some(&behind(1, 0, Share::All)), &rows, 3);
+    assert_eq!(counted.rules[&TableId::new("db", "t")], Told { rule: by_key(), since: 5 });
+}
