@@ -31,6 +31,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use dt_common::config::Endpoint;
 use dt_common::ladder::{Recordable, Saved};
+use dt_common::position::line::Stamp;
 use dt_common::{Error, Result, TableId};
 use tokio::sync::{Mutex, watch};
 
@@ -40,6 +41,7 @@ pub use lease::{LEASE, Lease, RENEWED_EVERY};
 pub use write::{Limits, PositionWrite, PositionWriter};
 
 use crate::loaded::Loaded;
+use crate::rewind::{Forget, Rewind};
 use crate::store::{PositionStore, SaveFailed};
 use address::Address;
 use lease::Held;
@@ -126,7 +128,7 @@ impl SqlStore {
         &self.writer
     }
 
-    /// Deletes all positions of the task: the one way in which a position moves backwards (invariant 3).
+    /// Deletes all positions of the task (invariant 3).
     ///
     /// # Errors
     /// As for saving.
@@ -175,6 +177,15 @@ impl PositionStore for SqlStore {
             Err(error) => Err(SaveFailed { recordable, error }),
         }
     }
+
+    async fn rewind(&mut self, rewind: &Rewind) -> Result<()> {
+        if rewind.forget != Forget::Everything {
+            // Rows that an older tool wrote are known by their ids only.
+            self.load().await?;
+        }
+        let write = self.writer.rewind(rewind)?;
+        self.write(&write).await
+    }
 }
 
 /// What a start would find; nothing is made, written or held.
@@ -218,6 +229,7 @@ fn rows_of(rows: Vec<TextRow>) -> Result<Vec<Row>> {
             resumer_type: cells.next()??,
             key: cells.next()??,
             data: cells.next()?,
+            stamp: cells.next()?.as_deref().and_then(Stamp::parse),
         })
     };
     let rows: Option<Vec<Row>> = rows.into_iter().map(row).collect();
