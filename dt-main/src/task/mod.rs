@@ -5,7 +5,7 @@ mod chunks;
 mod options;
 mod plan;
 mod snapshot;
-mod store;
+pub mod store;
 mod stream;
 
 use dt_common::Result;
