@@ -14,6 +14,7 @@ pub mod retry;
 pub mod router;
 pub mod sink;
 pub mod source;
+pub mod standing;
 
 pub use batch::{Batch, Block, BlockContents, Change, Event, Op, RowFormat};
 pub use outlet::{Outlet, Stopped};
@@ -21,3 +22,4 @@ pub use sink::{Applying, Conflict, Failed, SinkOptions, Sinker, Target};
 pub use source::{
     Acknowledger, CHUNKS_MAX, ChunkTask, Extractor, Followed, ReadOptions, Source, Start, StreamOptions, TableTask,
 };
+pub use standing::{Fact, HeadRoom, Held};

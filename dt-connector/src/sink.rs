@@ -9,6 +9,7 @@ use dt_common::schema::RoutedTable;
 use dt_common::{Error, Result, TableId};
 
 use crate::batch::{Batch, RowFormat};
+use crate::standing::Held;
 
 /// A target server, connected. Makes the sinkers, each with a connection of its own.
 #[async_trait]
@@ -31,6 +32,9 @@ pub trait Target: Send + Sync {
     /// empty them. All that is missing is listed in one error, before the first change. A table that is not there is
     /// none of this: it is missed when its first change comes.
     async fn check_changes(&mut self, tables: &[TableId], events: Events, truncates: bool) -> Result<()>;
+
+    /// Whether tables hold rows, in the tables' order. Nothing is counted.
+    async fn holds_rows(&mut self, tables: &[TableId]) -> Result<Vec<Held>>;
 
     /// A new sinker. It connects when it is first used, and again after a lost connection.
     fn sinker(&self) -> Box<dyn Sinker>;

@@ -24,8 +24,9 @@ use async_trait::async_trait;
 use dt_common::config::{Endpoint, Events};
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, Result, TableId};
-use dt_connector::{RowFormat, SinkOptions, Sinker, Target};
+use dt_connector::{Held, RowFormat, SinkOptions, Sinker, Target};
 
+use crate::catalog;
 use crate::config::Address;
 use crate::connect::Server;
 use changes::ahead::Ahead;
@@ -86,6 +87,10 @@ impl Target for MongoTarget {
     async fn check_changes(&mut self, _tables: &[TableId], _events: Events, _truncates: bool) -> Result<()> {
         // A stream of MongoDB meets its collections as it goes, and its target's privileges with them.
         Ok(())
+    }
+
+    async fn holds_rows(&mut self, tables: &[TableId]) -> Result<Vec<Held>> {
+        catalog::holds_documents(&self.shared.server, tables).await
     }
 
     fn sinker(&self) -> Box<dyn Sinker> {

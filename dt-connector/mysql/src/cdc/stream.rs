@@ -120,6 +120,11 @@ impl MysqlStream {
         Ok(this)
     }
 
+    /// Where it begins.
+    pub fn begins_at(&self) -> Option<&MysqlCdc> {
+        self.stored.as_ref()
+    }
+
     /// Whether all that is to be followed is in the binlog. Rows that the source's foreign keys change by themselves are
     /// not (InnoDB does it below the log).
     async fn look_at_tables(&self, facts: &ServerFacts) -> Result<()> {
