@@ -4,16 +4,20 @@
 //! |---|---|
 //! | [`args`] | the command line |
 //! | [`told`] | positions in words and as JSON (pure) |
-//! | [`show`], [`carry`], [`rewind`] | the commands |
+//! | [`show`], [`explain`], [`verify`], [`carry`], [`rewind`] | the commands |
+//! | [`place`] | the place that a stream is rewound to |
 //! | [`change`], [`ask`] | a store held for a change, and the question before it |
 
 pub mod args;
 mod ask;
 mod carry;
 mod change;
+mod explain;
+mod place;
 mod rewind;
 mod show;
 mod told;
+mod verify;
 
 use std::io::Write;
 
@@ -28,7 +32,8 @@ use crate::exit::Exit;
 pub async fn run(action: &Action, config: &TaskConfig) -> Result<Exit> {
     match action {
         Action::Show(task) => show::show(config, task.json).await.map(|()| Exit::Done),
-        Action::Explain(_) | Action::Verify(_) => Err(Error::fatal("not yet")),
+        Action::Explain(task) => explain::explain(config, task.json).await,
+        Action::Verify(task) => verify::verify(config, task.json).await,
         Action::Rewind(args) => rewind::rewind(config, args).await,
         Action::Export(args) => carry::export(config, args).await.map(|()| Exit::Done),
         Action::Import(args) => carry::import(config, args).await,

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::args::Rewind;
 use super::change::Change;
-use super::told::object;
+use super::place::{self, Wanted};
+use super::told::{self, object};
 use crate::exit::Exit;
 use crate::task::store;
 
@@ -16,13 +17,17 @@ pub async fn rewind(config: &TaskConfig, args: &Rewind) -> Result<Exit> {
     store::kept(config)?;
     super::ask::can_ask(args.yes)?;
     let mut change = Change::begin(config).await?;
-    let ended = rewind_in(&mut change, args).await;
+    let ended = rewind_in(config, &mut change, args).await;
     change.end().await;
     ended
 }
 
-async fn rewind_in(change: &mut Change, args: &Rewind) -> Result<Exit> {
+async fn rewind_in(config: &TaskConfig, change: &mut Change, args: &Rewind) -> Result<Exit> {
     let tables = wanted(args, change.loaded())?;
+    let place = match args.to.is_some() || args.time.is_some() {
+        true => Some(place::wanted(config, args, change.loaded()).await?),
+        false => None,
+    };
     let mut question = Vec::new();
     if !tables.is_empty() {
         question.push("copied again from the beginning:".to_owned());
@@ -33,12 +38,21 @@ async fn rewind_in(change: &mut Change, args: &Rewind) -> Result<Exit> {
                 .to_owned(),
         );
     }
+    question.extend(place.iter().flat_map(Wanted::question));
     if !super::ask::confirmed(args.yes, &question).await? {
         return super::declined();
     }
-    change.rewind(&dt_resumer::Rewind { forget: Forget::Tables(tables.clone()), put: Vec::new() }).await?;
-    let json = object(vec![("tables", json!(tables.iter().map(table_json).collect::<Vec<_>>()))]);
-    let lines: Vec<String> = tables.iter().map(|table| format!("{table}: copied again with the next start")).collect();
+    let put = place.as_ref().map(Wanted::entries).unwrap_or_default();
+    change.rewind(&dt_resumer::Rewind { forget: Forget::Tables(tables.clone()), put }).await?;
+    let position = place.as_ref().map(|place| told::json(&place.position));
+    let json = object(vec![
+        ("tables", json!(tables.iter().map(table_json).collect::<Vec<_>>())),
+        ("position", json!(position)),
+    ]);
+    let mut lines: Vec<String> =
+        tables.iter().map(|table| format!("{table}: copied again with the next start")).collect();
+    let place = place.as_ref().map(|place| told::place(&place.position));
+    lines.extend(place.map(|place| format!("the next start follows from {place}")));
     super::print(args.task.json, &json, &lines)?;
     Ok(Exit::Done)
 }
