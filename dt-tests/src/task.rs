@@ -162,6 +162,18 @@ impl Task {
         self.spawn()?.wait()
     }
 
+    /// Runs `dt-main position` with these arguments on this file, and without a terminal.
+    ///
+    /// # Errors
+    /// dt-main cannot be built, found or started.
+    pub fn position<S: AsRef<str>>(&self, arguments: &[S]) -> Result<Finished> {
+        let mut command = run::guarded(&dt_main()?);
+        command.arg("position").args(arguments.iter().map(|argument| argument.as_ref()));
+        command.arg("-c").arg(self.write()?).current_dir(self.folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running::start(command, self.log_dir())?.wait()
+    }
+
     /// The text of a file in the log_dir; empty if it is not there.
     ///
     /// # Errors
