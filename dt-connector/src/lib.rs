@@ -21,5 +21,6 @@ pub use outlet::{Outlet, Stopped};
 pub use sink::{Applying, Conflict, Failed, SinkOptions, Sinker, Target};
 pub use source::{
     Acknowledger, CHUNKS_MAX, ChunkTask, Extractor, Followed, ReadOptions, Source, Start, StreamOptions, TableTask,
+    Whence,
 };
 pub use standing::{Fact, HeadRoom, Held};

@@ -46,11 +46,11 @@ pub trait Source: Send {
     /// What the stream that was opened last may bring.
     fn followed(&self) -> Followed;
 
-    /// The checkpoint from which a stream reads all that was committed at `time` (seconds since 1970) or later.
+    /// The checkpoint that a user asks for by its place or by a time.
     ///
     /// # Errors
-    /// The source's log does not reach back to it; or, of this kind of source, cannot be read from a time on.
-    async fn checkpoint_at(&mut self, time: u64, options: StreamOptions) -> Result<Position>;
+    /// The place lies within a transaction; the log does not reach back to the time, or cannot be read from a time on.
+    async fn checkpoint(&mut self, whence: Whence, options: StreamOptions) -> Result<Position>;
 
     /// Which of two checkpoints of this source comes first. `None` where it cannot be told: they are of two servers, or of
     /// two histories.
@@ -170,6 +170,15 @@ pub enum Start {
         /// One part, the table's first column.
         key: OrderKey,
     },
+}
+
+/// Where a user wants a stream to be followed from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whence {
+    /// From this place.
+    Place(Position),
+    /// With all that was committed at this time, in seconds since 1970, or later.
+    Time(u64),
 }
 
 /// What a stream may bring, as far as its source knows before the first change.

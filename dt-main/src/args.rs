@@ -79,6 +79,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Look at the positions of a task, and move them: show, explain, verify, rewind, export, import.
+    #[command(long_about = crate::position::args::LONG_ABOUT)]
     Position(PositionArgs),
 }
 
@@ -108,12 +109,12 @@ mod tests {
     #[test]
     fn a_file_that_is_called_like_a_command_is_given_as_an_option() {
         let args = Args::try_parse_from(["dt-main", "-c", "position"]).expect("valid");
-        assert!(args.command.is_none() && args.path() == PathBuf::from("position"));
+        assert!(args.command.is_none() && args.path() == *"position");
         for line in
             [["dt-main", "position", "show", "a.ini"].as_slice(), &["dt-main", "position", "show", "-c", "a.ini"]]
         {
             let args = Args::try_parse_from(line).expect("valid");
-            assert!(args.command.is_some() && args.path() == PathBuf::from("a.ini"));
+            assert!(args.command.is_some() && args.path() == *"a.ini");
         }
         for line in [
             ["dt-main", "position", "show"].as_slice(),

@@ -177,6 +177,32 @@ fn positions_are_carried_from_store_to_store_and_nothing_is_copied_twice() -> Re
 }
 
 #[test]
+fn what_an_earlier_run_has_left_in_log_dir_is_set_aside_before_others_are_imported() -> Result<()> {
+    let (_, _, task, _) = interrupted("pos_aside")?;
+    let folder = task.log_dir().display().to_string();
+    let moved = Positions::on(Kind::Mysql, "at_aside")?.of(task);
+    let imported = moved.position(&["import", "--yes", "--from", &folder])?.expect_code(0)?;
+    says(&imported, &["imported: 2 tables", "holds positions of an earlier run; they are now in"])?;
+    let told = json(&moved.position(&["explain", "--json"])?.expect_code(0)?)?;
+    ensure!(told["tables"][0]["reads"] == "skip" && told["tables"][1]["reads"] == "after", "{told}");
+    Ok(())
+}
+
+#[test]
+fn a_terminal_is_asked_and_only_yes_counts() -> Result<()> {
+    let (_, _, task) = tables("pos_ask")?;
+    task.run()?.expect_code(0)?;
+    for (answer, code) in [("no", 1), ("", 1), ("yes", 0)] {
+        let asked = task.position_on_a_terminal("rewind --table pos_ask.a", answer)?;
+        says(&asked, &["copied again from the beginning:", "`pos_ask`.`a`", "Type yes to go on: "])?;
+        let asked = asked.expect_code(code)?;
+        ensure!(asked.stdout.contains("nothing was changed") == (code == 1), "{}", asked.said());
+        ensure!(task.progress()?.is_finished("pos_ask", "a") == (code == 1), "{answer}: {}", asked.said());
+    }
+    Ok(())
+}
+
+#[test]
 fn what_would_move_backwards_is_not_imported_unless_it_replaces_everything() -> Result<()> {
     let (_, _, task, at) = interrupted("pos_conflict")?;
     let folder = tempfile::tempdir()?;

@@ -85,6 +85,29 @@ fn a_stream_of_mysql_is_rewound_to_an_earlier_checkpoint_and_replays_what_came_s
 }
 
 #[test]
+fn a_place_within_a_transaction_is_none_to_rewind_to() -> Result<()> {
+    for kind in streams::BOTH {
+        let pair = servers::pair(kind)?;
+        let (source, target, task) = keyless(&pair.source, &pair.target, "pos_within")?;
+        let transaction =
+            || source.exec_all(["BEGIN", "INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (2)", "COMMIT"]);
+        let mut place = followed(&task, &target, transaction, 2)?;
+        let file = place["binlog_filename"].as_str().context("no file")?.to_owned();
+        // The places that the server lists: those of the transaction's own events are none to begin at.
+        let events = source.rows(format!("SHOW BINLOG EVENTS IN '{file}'"))?;
+        let within = events.iter().rev().filter(|row| row[2].as_deref() == Some("Table_map"));
+        for row in within.take(2) {
+            let at: u64 = row[1].as_deref().context("no place")?.parse()?;
+            place["next_event_position"] = at.into();
+            place["gtid_set"] = "".into();
+            let refused = task.position(&["rewind", "--yes", "--to", &place.to_string()])?.expect_code(3)?;
+            says(&refused, &["the place to begin at lies within a transaction", &format!("{file}:{at}")])?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_stream_of_mysql_is_rewound_to_a_time() -> Result<()> {
     for kind in streams::BOTH {
         let pair = servers::pair(kind)?;

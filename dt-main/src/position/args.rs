@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-const LONG_ABOUT: &str = "\
+/// What `dt-main position --help` begins with.
+pub const LONG_ABOUT: &str = "\
 Looks at the positions of a task and moves them. Works on whichever store the task uses ([resumer] resume_type).
 
 show, explain, verify and export change nothing. rewind and import ask first, or take --yes, and are refused while the
@@ -21,7 +22,7 @@ docs/commands.md has more.";
 
 /// Looks at the positions of a task and moves them.
 #[derive(Debug, Args)]
-#[command(long_about = LONG_ABOUT, disable_help_subcommand = true)]
+#[command(disable_help_subcommand = true)]
 pub struct PositionArgs {
     #[command(subcommand)]
     pub action: Action,

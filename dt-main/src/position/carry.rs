@@ -66,12 +66,18 @@ pub async fn import(config: &TaskConfig, args: &Import) -> Result<Exit> {
         return Err(Error::user("there is no position to import").with("from", args.from.display()));
     }
     let mut change = Change::begin(config).await?;
-    let ended = import_into(&mut change, &wanted, args, &kept.to_string()).await;
+    let ended = import_into(config, &mut change, &wanted, args, &kept.to_string()).await;
     change.end().await;
     ended
 }
 
-async fn import_into(change: &mut Change, wanted: &Loaded, args: &Import, kept: &str) -> Result<Exit> {
+async fn import_into(
+    config: &TaskConfig,
+    change: &mut Change,
+    wanted: &Loaded,
+    args: &Import,
+    kept: &str,
+) -> Result<Exit> {
     let conflicts = carry::conflicts(change.loaded(), wanted);
     if !conflicts.is_empty() && !args.replace {
         return Err(refused(&conflicts, args));
@@ -85,7 +91,7 @@ async fn import_into(change: &mut Change, wanted: &Loaded, args: &Import, kept: 
     if !super::ask::confirmed(args.yes, &question).await? {
         return super::declined();
     }
-    change.rewind(&carry::import(wanted, args.replace)).await?;
+    change.rewind(config, &carry::import(wanted, args.replace)).await?;
     let json = object(vec![
         ("imported", json!(wanted.positions().count())),
         ("tables", json!(summary::tables(wanted).len())),

@@ -3,13 +3,13 @@
 use dt_common::Result;
 use dt_common::config::TaskConfig;
 use dt_resumer::sql::Lease;
-use dt_resumer::{Loaded, PositionStore, Rewind};
+use dt_resumer::{Loaded, Rewind};
 
 use crate::task::store::Store;
 
 /// A task's store, held.
 pub struct Change {
-    store: Box<dyn PositionStore>,
+    store: Store,
     lease: Option<Lease>,
     loaded: Loaded,
 }
@@ -20,16 +20,10 @@ impl Change {
     /// # Errors
     /// The task is running; what a start would say of a store that cannot be read.
     pub async fn begin(config: &TaskConfig) -> Result<Change> {
-        let store = Store::open(config, false).await?;
+        let mut store = Store::open(config, false).await?;
         let lease = store.lease();
-        let mut store = store.boxed();
         match store.load().await {
-            Ok(loaded) => {
-                for warning in loaded.warnings() {
-                    tracing::warn!("{warning}");
-                }
-                Ok(Change { store, lease, loaded })
-            }
+            Ok(loaded) => Ok(Change { store, lease, loaded: loaded.unwrap_or_default() }),
             Err(error) => {
                 Change { store, lease, loaded: Loaded::default() }.end().await;
                 Err(error)
@@ -42,13 +36,15 @@ impl Change {
         &self.loaded
     }
 
-    /// Steps back, or aside.
-    pub async fn rewind(&mut self, rewind: &Rewind) -> Result<()> {
+    /// Steps back, or aside. Copies in log_dir of what an earlier run has left are set aside, as by a start.
+    pub async fn rewind(&mut self, config: &TaskConfig, rewind: &Rewind) -> Result<()> {
+        self.store.set_earlier_run_aside(config, Some(&self.loaded)).await?;
         self.store.rewind(rewind).await
     }
 
     /// Gives the store back.
     pub async fn end(self) {
+        drop(self.store);
         if let Some(lease) = self.lease {
             lease.release().await;
         }

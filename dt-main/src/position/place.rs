@@ -7,7 +7,7 @@ use dt_common::config::{ExtractType, TaskConfig};
 use dt_common::ladder::{Entry, Rung};
 use dt_common::position::wire;
 use dt_common::{DbType, Error, Position, Result};
-use dt_connector::Source;
+use dt_connector::{Source, Whence};
 use dt_resumer::{Loaded, cdc};
 
 use super::args::Rewind;
@@ -70,11 +70,12 @@ pub async fn wanted(config: &TaskConfig, args: &Rewind, loaded: &Loaded) -> Resu
     let time = args.time.as_deref().map(seconds).transpose()?;
     let mut source = connectors::source(&config.extractor).await?;
     let mut target = connectors::target(&config.sinker, options::sink_options(config)).await?;
-    let position = match (given, time) {
-        (Some(given), _) => completed(given, stored.as_ref()),
-        (None, Some(time)) => stream::checkpoint_at(config, source.as_mut(), target.as_ref(), time).await?,
+    let whence = match (given, time) {
+        (Some(given), _) => Whence::Place(completed(given, stored.as_ref())),
+        (None, Some(time)) => Whence::Time(time),
         (None, None) => return Err(Error::fatal("a rewind of a stream to nowhere")),
     };
+    let position = stream::checkpoint(config, source.as_mut(), target.as_ref(), whence).await?;
     let skips = stored.as_ref().and_then(|stored| skips(source.as_ref(), &position, stored));
     if let Some(skips) = &skips
         && !args.allow_skip

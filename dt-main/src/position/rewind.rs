@@ -43,7 +43,7 @@ async fn rewind_in(config: &TaskConfig, change: &mut Change, args: &Rewind) -> R
         return super::declined();
     }
     let put = place.as_ref().map(Wanted::entries).unwrap_or_default();
-    change.rewind(&dt_resumer::Rewind { forget: Forget::Tables(tables.clone()), put }).await?;
+    change.rewind(config, &dt_resumer::Rewind { forget: Forget::Tables(tables.clone()), put }).await?;
     let position = place.as_ref().map(|place| told::json(&place.position));
     let json = object(vec![
         ("tables", json!(tables.iter().map(table_json).collect::<Vec<_>>())),

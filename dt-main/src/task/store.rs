@@ -5,7 +5,7 @@ use std::fmt;
 use dt_common::config::{PositionTable, ResumeKind, TaskConfig};
 use dt_common::{Error, Result};
 use dt_resumer::sql::{Holder, Lease, Peeked, SqlOptions, SqlStore};
-use dt_resumer::{Loaded, LogStore, Mirrored, PositionStore};
+use dt_resumer::{Loaded, LogStore, Mirrored, PositionStore, Rewind};
 
 use super::options::log_options;
 
@@ -84,6 +84,14 @@ impl Store {
             names.join(", ")
         );
         Ok(())
+    }
+
+    /// Steps back because a user said so.
+    pub async fn rewind(&mut self, rewind: &Rewind) -> Result<()> {
+        match self {
+            Store::Files { files, .. } => files.rewind(rewind).await,
+            Store::Table(table) => table.rewind(rewind).await,
+        }
     }
 
     /// The store as the pipeline takes it.

@@ -9,7 +9,7 @@ use dt_common::{Error, Position, Result, TableId};
 use dt_connector::filter::Filter;
 use dt_connector::retry::RetryBudget;
 use dt_connector::router::Router;
-use dt_connector::{Extractor, Followed, Source, StreamOptions, Target};
+use dt_connector::{Extractor, Followed, Source, StreamOptions, Target, Whence};
 use dt_pipeline::{End, Order, Outset};
 use dt_resumer::{Loaded, cdc};
 use tokio::sync::watch;
@@ -91,15 +91,15 @@ pub async fn open(
     Ok(extractor)
 }
 
-/// The checkpoint from which all is read that was committed at `time` (seconds since 1970) or later.
-pub async fn checkpoint_at(
+/// The checkpoint that a user asks for.
+pub async fn checkpoint(
     config: &TaskConfig,
     source: &mut dyn Source,
     target: &dyn Target,
-    time: u64,
+    whence: Whence,
 ) -> Result<Position> {
     let options = options(config, source, target)?;
-    source.checkpoint_at(time, options).await
+    source.checkpoint(whence, options).await
 }
 
 fn options(config: &TaskConfig, source: &dyn Source, target: &dyn Target) -> Result<StreamOptions> {

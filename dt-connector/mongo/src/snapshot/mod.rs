@@ -24,7 +24,7 @@ use dt_common::schema::TableSchema;
 use dt_common::{Error, Position, Result, TableId};
 use dt_connector::filter::Filter;
 use dt_connector::{
-    Extractor, Followed, HeadRoom, Held, ReadOptions, RowFormat, Source, Start, StreamOptions, TableTask,
+    Extractor, Followed, HeadRoom, Held, ReadOptions, RowFormat, Source, Start, StreamOptions, TableTask, Whence,
 };
 
 use crate::catalog::{self, Collection};
@@ -115,7 +115,12 @@ impl Source for MongoSource {
         Followed::default()
     }
 
-    async fn checkpoint_at(&mut self, time: u64, options: StreamOptions) -> Result<Position> {
+    async fn checkpoint(&mut self, whence: Whence, options: StreamOptions) -> Result<Position> {
+        let time = match whence {
+            // After every event a stream can be resumed.
+            Whence::Place(place) => return Ok(place),
+            Whence::Time(time) => time,
+        };
         let Some(follow) = &self.stream else {
             return Err(Error::fatal("a MongoDB source that was opened for a snapshot was asked for a stream"));
         };

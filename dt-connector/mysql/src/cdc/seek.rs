@@ -47,6 +47,9 @@ impl Seek {
     pub fn on(&mut self, event: &Event) -> Result<Option<Place>> {
         if let Body::Rotate(rotate) = &event.body {
             let is_next = rotate.file != self.at.file;
+            if is_next {
+                self.check_passed(self.at.offset)?;
+            }
             return Ok(is_next.then(|| Place {
                 file: rotate.file.clone(),
                 offset: rotate.position,
@@ -91,19 +94,33 @@ impl Seek {
         if !event.header.is_artificial() {
             self.at.advance(event.header.log_pos);
         }
-        Ok(self.is_at_end().then(|| self.at.clone()))
+        if !self.is_at_end() {
+            return Ok(None);
+        }
+        self.check_passed(self.at.offset)?;
+        Ok(Some(self.at.clone()))
     }
 
     fn is_found(&self, begins_at: u64, committed: u64) -> Result<bool> {
         match self.goal {
             Goal::Time(time) => Ok(committed >= time),
-            Goal::Offset(offset) if begins_at > offset && self.in_transaction => {
+            Goal::Offset(offset) => {
+                self.check_passed(begins_at)?;
+                Ok(begins_at >= offset)
+            }
+        }
+    }
+
+    /// Refuses an offset that was passed while a transaction was read: the next one begins, or would begin, at `next`.
+    fn check_passed(&self, next: u64) -> Result<()> {
+        match self.goal {
+            Goal::Offset(offset) if next > offset && self.in_transaction => {
                 Err(Error::user("the place to begin at lies within a transaction")
                     .with("place", format!("{}:{offset}", self.at.file))
-                    .with("the next one begins at", begins_at)
+                    .with("the next one begins at", next)
                     .hint("begin where a transaction begins: SHOW BINLOG EVENTS IN 'file' lists the places"))
             }
-            Goal::Offset(offset) => Ok(begins_at >= offset),
+            Goal::Offset(_) | Goal::Time(_) => Ok(()),
         }
     }
 

@@ -13,7 +13,7 @@ use dt_common::schema::TableSchema;
 use dt_common::{Error, Position, Result, TableId};
 use dt_connector::filter::Filter;
 use dt_connector::{
-    Extractor, Followed, HeadRoom, Held, ReadOptions, RowFormat, Source, Start, StreamOptions, TableTask,
+    Extractor, Followed, HeadRoom, Held, ReadOptions, RowFormat, Source, Start, StreamOptions, TableTask, Whence,
 };
 
 use crate::cdc::standing;
@@ -135,18 +135,27 @@ impl Source for MysqlSource {
         Followed::default()
     }
 
-    async fn checkpoint_at(&mut self, time: u64, options: StreamOptions) -> Result<Position> {
+    async fn checkpoint(&mut self, whence: Whence, options: StreamOptions) -> Result<Position> {
         let Some(follow) = &self.stream else {
             return Err(Error::fatal("a stream of a source that was opened for a snapshot"));
         };
         let lineage = options.lineage.clone();
-        let opening = Opening {
+        let mut opening = Opening {
             addresses: vec![self.address.clone()],
             server: self.server.clone(),
-            options: MysqlCdcOptions { start: CdcStart::Time(time), ..follow.options.clone() },
+            options: follow.options.clone(),
             stream: options,
             stored: None,
         };
+        match whence {
+            Whence::Time(time) => opening.options.start = CdcStart::Time(time),
+            Whence::Place(Position::MysqlCdc(place)) => {
+                opening.stored = Some(place.clone());
+                MysqlStream::open(opening).await?.check_begins_between_transactions().await?;
+                return Ok(Position::MysqlCdc(place));
+            }
+            Whence::Place(_) => return Err(Error::user("the position is not one of a MySQL binlog")),
+        }
         let stream = MysqlStream::open(opening).await?;
         let begins = stream.begins_at().cloned().ok_or_else(|| Error::fatal("a stream that begins nowhere"))?;
         Ok(Position::MysqlCdc(MysqlCdc { lineage, ..begins }))

@@ -25,7 +25,7 @@ use dt_common::schema::TableSchema;
 use dt_common::{Error, Position, Result, TableId};
 use dt_connector::filter::Filter;
 use dt_connector::{
-    Extractor, Followed, HeadRoom, Held, ReadOptions, RowFormat, Source, Start, StreamOptions, TableTask,
+    Extractor, Followed, HeadRoom, Held, ReadOptions, RowFormat, Source, Start, StreamOptions, TableTask, Whence,
 };
 
 use crate::catalog::{self, Definition};
@@ -158,7 +158,11 @@ impl Source for PgSource {
         self.followed.clone()
     }
 
-    async fn checkpoint_at(&mut self, _time: u64, _options: StreamOptions) -> Result<Position> {
+    async fn checkpoint(&mut self, whence: Whence, _options: StreamOptions) -> Result<Position> {
+        // A transaction is sent whole if it was committed behind the place.
+        if let Whence::Place(place) = whence {
+            return Ok(place);
+        }
         // The log's records are found by place; only the slot's own place is one that reading can begin at.
         Err(Error::user("a stream of PostgreSQL cannot be rewound to a time: its log is read by place, and not from before the slot's confirmed_flush_lsn")
             .hint("give a place with --to: an LSN that position.log held, not below the slot's confirmed_flush_lsn (`position explain` shows it); what is older is copied anew with a snapshot"))
