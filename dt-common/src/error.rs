@@ -66,6 +66,14 @@ impl Error {
         Error::new(ErrorClass::Fatal, message)
     }
 
+    /// Another process has taken the task over (invariant 10): whoever meets this must not commit.
+    pub fn taken_over() -> Self {
+        Error::user("another process has taken this task over: nothing more is written here").hint(
+            "what was recorded is whole, and the other process goes on from it; let only one of the two run, or give each \
+             task a [global] task_id of its own",
+        )
+    }
+
     /// Adds a fact: `("table", "`a`.`b`")`, `("file", "position.log")`.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {

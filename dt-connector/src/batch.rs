@@ -6,9 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dt_common::LaneId;
 use dt_common::ladder::{Applied, Ticket};
-use dt_common::position::Position;
+use dt_common::position::{Position, PositionWrite};
 use dt_common::schema::RoutedTable;
 use tokio::sync::OwnedSemaphorePermit;
+
+use crate::turn::Turn;
 
 /// How the rows of a block are written down. Source and target agree on one before the first row, so that a copy
 /// between servers of one kind passes bytes through instead of decoding them.
@@ -49,6 +51,9 @@ pub struct Block {
     pub progress: Option<Position>,
     /// The last place within the block at which the source can be resumed; `None` if there is none in it.
     pub checkpoint: Option<Position>,
+    /// How many changes there are between the last place at which the source can be resumed, in this block or before, and
+    /// the block's end. 0 if the block ends at such a place, or if applying the changes twice does no harm.
+    pub behind: u64,
 }
 
 impl Block {
@@ -166,6 +171,9 @@ pub enum Event {
 pub struct Batch {
     ticket: Ticket,
     blocks: Vec<Block>,
+    position: Option<PositionWrite>,
+    turn: Option<Turn>,
+    is_retried: bool,
     // The bytes that this batch holds of the pipeline's memory budget; given back when the batch is dropped.
     _memory: Vec<OwnedSemaphorePermit>,
 }
@@ -181,7 +189,43 @@ impl Batch {
         for block in &blocks[1..] {
             assert!(block.goes_with(first), "batch: blocks that do not go together");
         }
-        Batch { ticket, blocks, _memory: memory }
+        Batch { ticket, blocks, position: None, turn: None, is_retried: false, _memory: memory }
+    }
+
+    /// Brings a position along that is to be written in the batch's transaction.
+    pub fn with_position(self, position: PositionWrite) -> Self {
+        Batch { position: Some(position), ..self }
+    }
+
+    /// Is not to be committed before `turn` has come.
+    pub fn in_turn(self, turn: Turn) -> Self {
+        Batch { turn: Some(turn), ..self }
+    }
+
+    /// Is tried once more. The try before may have been committed, if the reply to COMMIT was lost.
+    pub fn tried_again(self) -> Self {
+        Batch { is_retried: true, ..self }
+    }
+
+    /// Whether a try before this one may have been committed.
+    pub fn is_retried(&self) -> bool {
+        self.is_retried
+    }
+
+    /// When the batch may be committed; `None` if at any time.
+    pub fn turn(&self) -> Option<&Turn> {
+        self.turn.as_ref()
+    }
+
+    /// The batch's number in its lane.
+    pub fn seq(&self) -> u64 {
+        self.ticket.seq()
+    }
+
+    /// What the sinker executes in the transaction of the batch, last before its commit, also if the batch has no rows;
+    /// `None` if positions are kept elsewhere.
+    pub fn position(&self) -> Option<&PositionWrite> {
+        self.position.as_ref()
     }
 
     /// The batch's lane.

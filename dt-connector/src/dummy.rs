@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dt_common::config::Events;
+use dt_common::position::PositionWrite;
 use dt_common::schema::RoutedTable;
-use dt_common::{Result, TableId};
+use dt_common::{Error, Result, TableId};
 
 use crate::batch::{Batch, RowFormat};
 use crate::sink::{Applying, Sinker, Target};
@@ -27,6 +28,10 @@ impl Target for DummyTarget {
 
     fn formats(&self) -> &[RowFormat] {
         &[RowFormat::MysqlText, RowFormat::PgBinary, RowFormat::PgText, RowFormat::Bson]
+    }
+
+    async fn take_back(&mut self, _table: &RoutedTable, _rows: u64, _position: &PositionWrite) -> Result<()> {
+        Err(Error::fatal("rows were to be taken back from a target that keeps none"))
     }
 
     async fn prepare(&mut self, tables: &[Arc<RoutedTable>], offered: &[RowFormat]) -> Result<Vec<RowFormat>> {

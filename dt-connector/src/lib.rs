@@ -12,15 +12,18 @@ pub mod outlet;
 pub mod readers;
 pub mod retry;
 pub mod router;
+pub mod sent;
 pub mod sink;
 pub mod source;
 pub mod standing;
+pub mod turn;
 
 pub use batch::{Batch, Block, BlockContents, Change, Event, Op, RowFormat};
 pub use outlet::{Outlet, Stopped};
-pub use sink::{Applying, Conflict, Failed, SinkOptions, Sinker, Target};
+pub use sink::{Applying, Conflict, Failed, SinkOptions, Sinker, Target, other_rows};
 pub use source::{
     Acknowledger, CHUNKS_MAX, ChunkTask, Extractor, Followed, ReadOptions, Source, Start, StreamOptions, TableTask,
-    Whence,
+    Whence, counted_rows_lost,
 };
 pub use standing::{Fact, HeadRoom, Held};
+pub use turn::{Turn, Turns};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use dt_common::config::Events;
 use dt_common::ladder::Applied;
+use dt_common::position::PositionWrite;
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, Result, TableId};
 
@@ -35,6 +36,11 @@ pub trait Target: Send + Sync {
 
     /// Whether tables hold rows, in the tables' order. Nothing is counted.
     async fn holds_rows(&mut self, tables: &[TableId]) -> Result<Vec<Held>>;
+
+    /// Takes rows back that no key tells apart: all of a table without a key, or those with a null in it. Exactly `rows` of
+    /// them go, in one transaction with `position`; if there is another number of them, nothing is changed and it is an
+    /// error.
+    async fn take_back(&mut self, table: &RoutedTable, rows: u64, position: &PositionWrite) -> Result<()>;
 
     /// A new sinker. It connects when it is first used, and again after a lost connection.
     fn sinker(&self) -> Box<dyn Sinker>;
@@ -86,4 +92,13 @@ pub struct SinkOptions {
     pub disable_foreign_key_checks: bool,
     /// The isolation level of the target's transactions, as SQL (`READ COMMITTED`); `None` for the server's default.
     pub transaction_isolation: Option<&'static str>,
+}
+
+/// The error of a target that has another number of rows to take back than were recorded.
+pub fn other_rows(table: &TableId, recorded: u64, found: u64) -> Error {
+    Error::user("the target has other rows than those that were recorded, and they have no key to tell them apart")
+        .with("table", table)
+        .with("recorded", recorded)
+        .with("found", found)
+        .hint("something else writes to the table, or it was not empty at first: make it empty, and forget its position (dt-main position rewind --table), so that it is copied anew")
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dt_common::ladder::Saved;
-use dt_common::position::{Chunk, Lineage, OrderKey, Position, RdbSnapshot, RdbSnapshotFinished};
+use dt_common::position::{Chunk, Lineage, OrderKey, Position, RdbSnapshot, RdbSnapshotFinished, RdbSnapshotRows};
 use dt_common::schema::{RoutedTable, TableSchema};
-use dt_common::{DbType, LaneId, Result, TableId};
+use dt_common::{DbType, Error, LaneId, Result, TableId};
 
 use crate::batch::RowFormat;
 use crate::filter::Filter;
@@ -120,6 +120,17 @@ impl TableTask {
         })
     }
 
+    /// How far the task is once so many rows are in the target that no key tells apart.
+    pub fn counted(&self, db_type: DbType, rows: u64, lineage: &Lineage) -> Position {
+        Position::RdbSnapshotRows(RdbSnapshotRows {
+            db_type,
+            table: self.table.source.id.clone(),
+            chunk: self.chunk.as_ref().map(|chunk| chunk.id),
+            rows,
+            lineage: lineage.clone(),
+        })
+    }
+
     /// What is recorded once all of it is in the target.
     pub fn finished(&self, db_type: DbType, lineage: &Lineage) -> Position {
         Position::RdbSnapshotFinished(RdbSnapshotFinished {
@@ -201,8 +212,22 @@ pub struct ReadOptions {
     pub parallel_tables: usize,
     /// What every position carries along.
     pub lineage: Lineage,
+    /// Whether positions are written together with rows, each row once. Then rows that no key tells apart are counted
+    /// ([`TableTask::counted`]) if their table begins with them, and none is sent twice: a reader that cannot find them again
+    /// ends with an error ([`counted_rows_lost`]).
+    pub counts_rows: bool,
     /// How long a lost connection is retried.
     pub retry: RetryBudget,
+}
+
+/// The error of a reader that was interrupted among rows that it has counted.
+pub fn counted_rows_lost(table: &TableId, error: Error) -> Error {
+    let message =
+        "the source's connection was lost while rows without a usable key were read, and they cannot be found again";
+    Error::fatal(message)
+        .with("table", table)
+        .caused_by(error)
+        .hint("start the task again: it takes these rows back and copies them anew, all others are there once")
 }
 
 /// How to follow changes.

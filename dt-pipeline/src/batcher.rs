@@ -24,6 +24,9 @@ pub struct BatchLimits {
     pub bytes: u64,
     /// When its first block has waited this long.
     pub age: Duration,
+    /// The same for a batch without rows, which only says how far the source has come; at least `age`. More where that costs
+    /// a transaction.
+    pub empty_age: Duration,
     /// A block of so many bytes says that the source has more at hand, so that the waiting begins anew: up to
     /// [`CATCHING_UP`] times the age in all.
     pub full_block_bytes: u64,
@@ -74,6 +77,9 @@ impl Batcher {
             full.extend(self.cut(lane));
         }
         let open = self.open.entry(lane).or_insert_with(|| Open::new(lane, now, self.limits));
+        if open.cut.contents.rows == 0 && block.rows > 0 {
+            open.due = open.due.min(now + self.limits.age);
+        }
         if block.bytes() >= self.limits.full_block_bytes {
             open.due = (now + self.limits.age).min(open.since + CATCHING_UP * self.limits.age);
         }
@@ -110,7 +116,7 @@ impl Batcher {
 impl Open {
     fn new(lane: LaneId, since: Duration, limits: BatchLimits) -> Self {
         let cut = Cut { lane, blocks: Vec::new(), memory: Vec::new(), contents: Contents::default() };
-        Open { since, due: since + limits.age, cut }
+        Open { since, due: since + limits.empty_age, cut }
     }
 
     fn takes(&self, block: &Block, limits: BatchLimits) -> bool {
@@ -129,6 +135,7 @@ impl Open {
         // The sinker may want to know as well how far the source has come.
         contents.progress = block.progress.clone().or(contents.progress.take());
         contents.checkpoint = block.checkpoint.take().or(contents.checkpoint.take());
+        contents.behind = block.behind;
         self.cut.memory.extend(memory);
         self.cut.blocks.push(block);
     }
@@ -151,8 +158,9 @@ mod tests {
     use dt_common::schema::{RoutedTable, TableSchema};
     use dt_connector::RowFormat;
 
+    const AGE: Duration = Duration::from_millis(100);
     const LIMITS: BatchLimits =
-        BatchLimits { rows: 100, bytes: 1000, age: Duration::from_millis(100), full_block_bytes: 50 };
+        BatchLimits { rows: 100, bytes: 1000, age: AGE, empty_age: Duration::from_millis(700), full_block_bytes: 50 };
     const START: Duration = Duration::ZERO;
 
     fn table(name: &str) -> Arc<RoutedTable> {
@@ -170,6 +178,7 @@ mod tests {
             rows,
             progress: None,
             checkpoint: None,
+            behind: 0,
         }
     }
 
@@ -230,6 +239,22 @@ mod tests {
         assert!(batcher.cut_aged(Duration::from_millis(109), any).is_empty());
         assert_eq!(sizes(&batcher.cut_aged(Duration::from_millis(110), any)), [(1, 2, 2)]);
         assert_eq!(batcher.deadline(any), Some(Duration::from_millis(190)));
+    }
+
+    #[test]
+    fn what_only_says_how_far_the_source_has_come_waits_longer_but_not_once_a_row_has_come() {
+        let (mut batcher, table) = (Batcher::new(LIMITS), table("t"));
+        let at = Duration::from_millis;
+        batcher.push(block(1, &table, 0, 0), None, START);
+        batcher.push(block(1, &table, 0, 0), None, at(200));
+        assert_eq!(batcher.deadline(any), Some(at(700)));
+        batcher.push(block(1, &table, 1, 1), None, at(300));
+        assert_eq!(batcher.deadline(any), Some(at(400)));
+        batcher.push(block(1, &table, 0, 0), None, at(350));
+        assert_eq!(sizes(&batcher.cut_aged(at(400), any)), [(1, 1, 1)]);
+        batcher.push(block(1, &table, 0, 0), None, at(500));
+        batcher.push(block(1, &table, 1, 1), None, at(1190));
+        assert_eq!(batcher.deadline(any), Some(at(1200)), "it has waited long enough by then");
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Contents {
     pub progress: Option<Position>,
     /// The last place within the batch at which the source can be resumed, if there is one.
     pub checkpoint: Option<Position>,
+    /// How many changes there are behind the lane's last such place.
+    pub behind: u64,
     /// Its rows.
     pub rows: u64,
     /// Its bytes.
@@ -148,6 +150,11 @@ impl Ledger {
         self.lanes.iter().find(|(_, lane)| lane.finished.is_none()).map(|(&id, _)| id)
     }
 
+    /// The number of the lane's first batch that is not applied; `None` if the lane is not open any more.
+    pub fn lowest_open(&self, lane: LaneId) -> Option<u64> {
+        self.lanes.get(&lane).map(|lane| lane.lowest_open)
+    }
+
     /// Notes a batch that was read.
     ///
     /// # Panics
@@ -237,7 +244,7 @@ mod tests {
     }
 
     fn batch(progress: u64, checkpoint: Option<u64>) -> Contents {
-        Contents { progress: Some(at(progress)), checkpoint: checkpoint.map(at), rows: 10, bytes: 100 }
+        Contents { behind: 0, progress: Some(at(progress)), checkpoint: checkpoint.map(at), rows: 10, bytes: 100 }
     }
 
     fn open_lane() -> Ledger {

@@ -29,6 +29,7 @@
 pub mod batcher;
 pub mod driver;
 mod grace;
+pub mod inscription;
 pub mod ledger;
 pub mod options;
 pub mod outcome;

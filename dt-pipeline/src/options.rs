@@ -33,6 +33,9 @@ pub struct PipelineOptions {
 /// How long a partial batch waits for company: long against a commit, short against a checkpoint interval.
 pub const BATCH_AGE: Duration = Duration::from_millis(100);
 
+/// The same for a batch without rows where its position costs a transaction.
+pub const EMPTY_AGE: Duration = Duration::from_secs(1);
+
 /// More bytes do not make a transaction cheaper, and are redone when it fails.
 const BATCH_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Fewer make the commit the larger part of the work.

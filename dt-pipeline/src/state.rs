@@ -21,8 +21,10 @@ use dt_common::schema::RoutedTable;
 use dt_common::{Error, LaneId, Result};
 use dt_connector::outlet::Delivery;
 use dt_connector::{Batch, Event};
+use dt_resumer::Inscriber;
 
 use crate::batcher::{BatchLimits, Batcher, Cut};
+use crate::inscription::Inscription;
 use crate::ledger::{Advance, GroupFinished, LaneGroup, Ledger};
 use crate::outcome::{End, Outcome};
 use crate::queue::Queue;
@@ -50,6 +52,10 @@ pub struct Outset {
     pub first: Vec<Entry>,
     /// Lanes that are parts of one table.
     pub groups: Vec<LaneGroup>,
+    /// Writes positions in the transactions of the rows that they stand for.
+    pub inscriber: Option<Arc<dyn Inscriber>>,
+    /// By which filter a stream's changes are counted.
+    pub filter: String,
 }
 
 /// What has happened.
@@ -140,6 +146,7 @@ enum Mode {
 #[derive(Debug)]
 pub struct State {
     order: Order,
+    inscription: Option<Inscription>,
     ledger: Ledger,
     batcher: Batcher,
     queue: Queue,
@@ -160,6 +167,7 @@ impl State {
         let order = options.record.order;
         State {
             order,
+            inscription: outset.inscriber.map(|inscriber| Inscription::new(inscriber, order, outset.filter)),
             ledger: Ledger::of_groups(outset.groups),
             batcher: Batcher::new(options.batch),
             queue: Queue::new(order, options.sinkers),
@@ -246,7 +254,7 @@ impl State {
                 }
                 if self.ledger.takes_rows(block.lane) {
                     let full = self.batcher.push(*block, delivery.memory, now);
-                    self.enqueue(full);
+                    self.enqueue(full, now, actions);
                 } else {
                     self.misread("the extractor sent rows of a lane that is not open", block.lane, now, actions);
                 }
@@ -254,7 +262,7 @@ impl State {
             Event::LaneEnded { lane, finished } => {
                 if self.ledger.takes_rows(lane) {
                     let rest = self.batcher.cut(lane);
-                    self.enqueue(rest);
+                    self.enqueue(rest, now, actions);
                     if let Some(advance) = self.ledger.end(lane, finished) {
                         self.advance(advance, actions);
                     }
@@ -287,7 +295,7 @@ impl State {
         }
         if self.mode == Mode::Draining {
             let rest = self.batcher.cut_all();
-            self.enqueue(rest);
+            self.enqueue(rest, now, actions);
         }
     }
 
@@ -300,6 +308,9 @@ impl State {
         self.outcome.replaced_rows += replaced_rows;
         actions.push(Action::Observe(Notice::RowsApplied(lane, closed.rows, closed.bytes)));
         if let Some(advance) = closed.advance {
+            if let Some(inscription) = &mut self.inscription {
+                inscription.applied(lane, self.ledger.lowest_open(lane));
+            }
             self.advance(advance, actions);
         }
     }
@@ -345,6 +356,9 @@ impl State {
             // Their tickets go with them: the ledger will never let their positions, or later ones, through.
             self.queue.clear();
             drop(self.batcher.cut_all());
+            if let Some(inscription) = &mut self.inscription {
+                inscription.abandon();
+            }
         }
     }
 
@@ -356,10 +370,22 @@ impl State {
         }
     }
 
-    fn enqueue(&mut self, cuts: impl IntoIterator<Item = Cut>) {
+    fn enqueue(&mut self, cuts: impl IntoIterator<Item = Cut>, now: Duration, actions: &mut Vec<Action>) {
         for Cut { lane, blocks, memory, contents } in cuts {
-            let ticket = self.ledger.issue(lane, contents);
-            self.queue.push(Batch::new(ticket, blocks, memory));
+            let position = self.inscription.as_mut().map(|inscription| inscription.of(lane, &contents)).transpose();
+            let position = match position {
+                Ok(position) => position,
+                Err(error) => {
+                    // What comes after it must not be applied without it.
+                    self.fail(error, Mode::Abandoning, now, actions);
+                    return;
+                }
+            };
+            let batch = Batch::new(self.ledger.issue(lane, contents), blocks, memory);
+            self.queue.push(match (&mut self.inscription, position) {
+                (Some(inscription), Some(position)) => inscription.bring(batch, position),
+                (None, _) | (_, None) => batch,
+            });
         }
     }
 
@@ -376,7 +402,7 @@ impl State {
     // What follows from the state alone, whatever has just happened.
     fn go_on(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let aged = self.batcher.cut_aged(now, |lane| self.queue.may_go(lane));
-        self.enqueue(aged);
+        self.enqueue(aged, now, actions);
         while self.may_apply(now)
             && let Some(batch) = self.queue.pop()
         {

@@ -93,7 +93,7 @@ impl Worker {
                 }
                 () = sleep(pause) => {}
             }
-            batch = again;
+            batch = again.tried_again();
         }
     }
 }

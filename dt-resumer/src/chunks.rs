@@ -19,6 +19,7 @@ pub(crate) fn remaining<'a>(split: &RdbSnapshotSplit, known: impl Fn(u32) -> Opt
         {
             Some(Decision::After { key: key.clone(), null_keys_done: *null_keys_done || no > 0 })
         }
+        Some(Position::RdbSnapshotRows(counted)) if no == 0 => Some(Decision::Again { rows: counted.rows }),
         Some(_) | None => Some(match split.after(no) {
             None => Decision::Beginning { why: None },
             Some(bound) => Decision::After { key: bound.clone(), null_keys_done: true },

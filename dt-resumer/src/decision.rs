@@ -13,6 +13,12 @@ pub enum Decision {
         /// Why, if a position was stored that can't be used; a sentence for the user.
         why: Option<String>,
     },
+    /// With its first row, once so many rows are taken back that no key tells apart: all of a table without a key, or those
+    /// with a null in it. If the target has another number of them it has changed, and nothing may be taken.
+    Again {
+        /// How many; they were recorded together with the number.
+        rows: u64,
+    },
     /// After the row with this key, whose columns are the table's key.
     After {
         /// The key of the last row that is durable in the target; no part of it is null.
@@ -46,7 +52,7 @@ pub enum Decision {
 pub struct ChunkDecision {
     /// Which chunk, counted from 0.
     pub no: u32,
-    /// [`Decision::Beginning`] for the first chunk of a table, [`Decision::After`] for all others.
+    /// [`Decision::Beginning`] or [`Decision::Again`] for the first chunk of a table, [`Decision::After`] for all others.
     pub begins: Decision,
     /// The greatest key that belongs to it; `None` if it is the last one.
     pub until: Option<OrderKey>,
@@ -59,6 +65,7 @@ impl Decision {
         match self {
             Decision::Skip => Some(check_finished(table, true)),
             Decision::Beginning { why } => why.clone(),
+            Decision::Again { rows } => Some(taken_back(table, *rows)),
             Decision::InChunks { of, remaining, .. } => Some(finished_chunks(table, *of, remaining.len())),
             Decision::After { key, null_keys_done: _ }
             | Decision::AtPrefix { key }
@@ -72,6 +79,7 @@ impl Decision {
         match self {
             Decision::Beginning { .. } => tracing::warn!("{line}"),
             Decision::Skip
+            | Decision::Again { .. }
             | Decision::After { .. }
             | Decision::InChunks { .. }
             | Decision::AtPrefix { .. }
@@ -83,6 +91,11 @@ impl Decision {
 /// `resumer, check finished: schema: a, tb: b, result: true`
 pub fn check_finished(table: &TableId, result: bool) -> String {
     format!("resumer, check finished: schema: {}, tb: {}, result: {result}", table.schema, table.table)
+}
+
+/// `resumer, check rows: schema: a, tb: b, taken back: 62`
+fn taken_back(table: &TableId, rows: u64) -> String {
+    format!("resumer, check rows: schema: {}, tb: {}, taken back: {rows}", table.schema, table.table)
 }
 
 /// `resumer, check chunks: schema: a, tb: b, chunks: 62, finished: 5`

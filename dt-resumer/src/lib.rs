@@ -97,4 +97,4 @@ pub use memory::MemoryStore;
 pub use mirrored::Mirrored;
 pub use plan::Plan;
 pub use rewind::{Forget, Rewind};
-pub use store::{PositionStore, SaveFailed};
+pub use store::{Inscriber, PositionStore, SaveFailed};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use dt_common::ladder::{Entry, Rung};
 use dt_common::position::line::{Line, Stamp};
-use dt_common::position::{Chunk, Lineage, RdbSnapshot, RdbSnapshotFinished, SplitId};
+use dt_common::position::{Chunk, Lineage, RdbSnapshot, RdbSnapshotFinished, RdbSnapshotRows, SplitId};
 use dt_common::{DbType, Position, TableId};
 
 /// Everything that a store holds, reduced to what counts.
@@ -85,6 +85,10 @@ impl Slot {
         match &entry.position {
             Position::None => Slot::Nothing,
             Position::RdbSnapshot(RdbSnapshot { db_type, table, chunk, .. }) => match chunk {
+                None => Slot::InProgress(*db_type, table.clone()),
+                Some(chunk) => Slot::Chunk(*db_type, table.clone(), chunk.no),
+            },
+            Position::RdbSnapshotRows(RdbSnapshotRows { db_type, table, chunk, .. }) => match chunk {
                 None => Slot::InProgress(*db_type, table.clone()),
                 Some(chunk) => Slot::Chunk(*db_type, table.clone(), chunk.no),
             },
@@ -180,6 +184,7 @@ impl Stored {
     pub(crate) fn chunk(&self) -> Option<Chunk> {
         match &self.entry.position {
             Position::RdbSnapshot(snapshot) => snapshot.chunk,
+            Position::RdbSnapshotRows(rows) => rows.chunk,
             Position::RdbSnapshotFinished(finished) => finished.chunk,
             Position::None
             | Position::RdbSnapshotSplit(_)
@@ -194,6 +199,7 @@ impl Stored {
     pub fn lineage(&self) -> Option<&Lineage> {
         match &self.entry.position {
             Position::RdbSnapshot(snapshot) => Some(&snapshot.lineage),
+            Position::RdbSnapshotRows(rows) => Some(&rows.lineage),
             Position::RdbSnapshotFinished(finished) => Some(&finished.lineage),
             Position::RdbSnapshotSplit(split) => Some(&split.lineage),
             Position::MysqlCdc(cdc) => Some(&cdc.lineage),

@@ -29,6 +29,11 @@ impl<S: PositionStore> Mirrored<S> {
         &self.truth
     }
 
+    /// The store that counts.
+    pub fn truth_mut(&mut self) -> &mut S {
+        &mut self.truth
+    }
+
     /// The files.
     pub fn files(&mut self) -> &mut LogStore {
         &mut self.files

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use dt_common::position::{KeyText, Lineage, OrderKey, RdbSnapshot, RdbSnapshotSplit};
+use dt_common::position::{KeyText, Lineage, OrderKey, RdbSnapshot, RdbSnapshotRows, RdbSnapshotSplit};
 use dt_common::schema::TableSchema;
 use dt_common::{DbType, Error, Position, Result, TableId};
 
@@ -34,6 +34,7 @@ impl Plan {
         for stored in loaded.positions() {
             let (table, stored_db_type) = match &stored.entry.position {
                 Position::RdbSnapshot(snapshot) => (&snapshot.table, snapshot.db_type),
+                Position::RdbSnapshotRows(rows) => (&rows.table, rows.db_type),
                 Position::RdbSnapshotFinished(finished) => (&finished.table, finished.db_type),
                 Position::RdbSnapshotSplit(split) => (&split.table, split.db_type),
                 Position::None => continue,
@@ -109,6 +110,7 @@ impl Plan {
         match &stored.entry.position {
             Position::RdbSnapshotFinished(_) => Decision::Skip,
             Position::RdbSnapshot(snapshot) => go_on(snapshot, table),
+            Position::RdbSnapshotRows(counted) => begin_again(counted, table),
             Position::RdbSnapshotSplit(split) => go_on_in_chunks(split, chunks, table),
             Position::None
             | Position::MysqlCdc(_)
@@ -141,6 +143,16 @@ fn go_on(stored: &RdbSnapshot, table: &TableSchema) -> Decision {
         },
         Some(_) => restart(table, &differs(&key, &format!("its key is ({})", table_columns.join(", ")))),
         None => restart(table, &differs(&key, "it has no key")),
+    }
+}
+
+fn begin_again(counted: &RdbSnapshotRows, table: &TableSchema) -> Decision {
+    match &table.key {
+        Some(key) if !key.nullable => {
+            let now = format!("its key is ({})", table.key_columns().join(", "));
+            restart(table, &format!("it was copied without a key, and now {now}"))
+        }
+        Some(_) | None => Decision::Again { rows: counted.rows },
     }
 }
 

@@ -64,6 +64,7 @@ impl Rewind {
 fn table_of(entry: &Entry) -> Option<&TableId> {
     match &entry.position {
         Position::RdbSnapshot(snapshot) => Some(&snapshot.table),
+        Position::RdbSnapshotRows(counted) => Some(&counted.table),
         Position::RdbSnapshotFinished(finished) => Some(&finished.table),
         Position::RdbSnapshotSplit(split) => Some(&split.table),
         Position::None | Position::MysqlCdc(_) | Position::PgCdc(_) | Position::MongoCdc(_) | Position::Redis(_) => {

@@ -1,7 +1,10 @@
 //! What a position store promises.
 
+use std::fmt;
+
 use async_trait::async_trait;
-use dt_common::ladder::{Recordable, Saved};
+use dt_common::ladder::{Entry, Recordable, Saved};
+use dt_common::position::PositionWrite;
 use dt_common::{Error, Result};
 
 use crate::loaded::Loaded;
@@ -27,6 +30,18 @@ pub trait PositionStore: Send {
     /// # Errors
     /// As for loading and saving; what is forgotten stands in a place that this store reads and does not write.
     async fn rewind(&mut self, rewind: &Rewind) -> Result<()>;
+}
+
+/// Makes what writes positions in the transaction of the rows that they stand for, where the store is in the target: then
+/// rows and position are durable together, and a row is there exactly once whatever was interrupted. It is used for one
+/// batch of a lane at a time, in order.
+pub trait Inscriber: fmt::Debug + Send + Sync {
+    /// What writes these positions, which hold once the batch that they come with is committed. None of them: the
+    /// transaction only makes sure that the task has not been taken over.
+    ///
+    /// # Errors
+    /// A position cannot be stored there.
+    fn inscribe(&self, entries: &[Entry]) -> Result<PositionWrite>;
 }
 
 /// Positions that could not be saved, and why (invariant 6: tried again within a bound, then the task stops).

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dt_common::position::{Chunk, OrderKey, RdbSnapshot, RdbSnapshotFinished};
+use dt_common::position::{Chunk, OrderKey, RdbSnapshot, RdbSnapshotFinished, RdbSnapshotRows};
 use dt_common::{DbType, Position, TableId};
 
 use crate::loaded::{Loaded, Slot, Stored};
@@ -40,6 +40,11 @@ pub enum TableState<'a> {
     InProgress {
         /// The key: row values.
         key: &'a OrderKey,
+    },
+    /// So many rows that no key tells apart are in the target.
+    Counted {
+        /// How many.
+        rows: u64,
     },
     /// It is copied in chunks.
     InChunks {
@@ -85,7 +90,11 @@ pub fn tables(loaded: &Loaded) -> Vec<TableSummary<'_>> {
             Position::RdbSnapshotSplit(split) => {
                 (&split.table, split.db_type, TableState::InChunks { of: split.chunks(), finished: 0, begun: 0 })
             }
+            Position::RdbSnapshotRows(RdbSnapshotRows { table, db_type, chunk: None, rows, .. }) => {
+                (table, *db_type, TableState::Counted { rows: *rows })
+            }
             Position::RdbSnapshot(RdbSnapshot { table, db_type, chunk: Some(Chunk { .. }), .. })
+            | Position::RdbSnapshotRows(RdbSnapshotRows { table, db_type, chunk: Some(Chunk { .. }), .. })
             | Position::RdbSnapshotFinished(RdbSnapshotFinished {
                 table, db_type, chunk: Some(Chunk { .. }), ..
             }) => {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use dt_common::ladder::{Entry, Recordable, Rung};
 use dt_common::position::{
-    Chunk, KeyPart, KeyText, Lineage, MongoCdc, MysqlCdc, OrderKey, PgCdc, PgOrigin, RdbSnapshot, RdbSnapshotFinished,
-    RdbSnapshotSplit, Redis,
+    Behind, Chunk, KeyPart, KeyText, Lineage, MongoCdc, MysqlCdc, OrderKey, PgCdc, PgOrigin, RdbSnapshot,
+    RdbSnapshotFinished, RdbSnapshotRows, RdbSnapshotSplit, Redis,
 };
 use dt_common::{DbType, ErrorClass, Position, Result, TableId};
 
@@ -100,6 +100,11 @@ fn at(table: &TableId, value: &str) -> Entry {
     progress(table, OrderKey::single("id", KeyText::Text(value.to_owned())))
 }
 
+fn counted(table: &TableId, chunk: Option<Chunk>, rows: u64) -> Entry {
+    let (db_type, table) = (DbType::Mysql, table.clone());
+    current(Position::RdbSnapshotRows(RdbSnapshotRows { db_type, table, chunk, rows, lineage: lineage() }))
+}
+
 fn finished(table: &TableId) -> Entry {
     let (db_type, table) = (DbType::Mysql, table.clone());
     let position = RdbSnapshotFinished { db_type, table, chunk: None, lineage: lineage() };
@@ -131,6 +136,7 @@ fn current(position: Position) -> Entry {
 
 fn mysql_cdc(next_event_position: u64) -> Position {
     Position::MysqlCdc(MysqlCdc {
+        behind: None,
         server_id: String::new(),
         binlog_filename: "mysql-bin.000036".to_owned(),
         next_event_position,
@@ -138,6 +144,10 @@ fn mysql_cdc(next_event_position: u64) -> Position {
         timestamp: "2024-10-10 08:00:58.000".to_owned(),
         lineage: lineage(),
     })
+}
+
+fn behind() -> Option<Behind> {
+    Some(Behind { changes: 12, filter: "6df9c9f2b5d0a7e1".to_owned() })
 }
 
 /// One position of each kind that there is.
@@ -151,15 +161,17 @@ fn every_kind() -> Vec<Entry> {
     let mut entries = vec![
         progress(&table("composite"), composite.expect("two parts")),
         progress(&table("null"), OrderKey::single("id", KeyText::Null)),
+        counted(&table("counted"), None, 2500),
         finished(&table("finished")),
         current(Position::RdbSnapshotSplit(split.clone())),
-        chunk(&split, 0, None),
+        counted(&split.table, Some(Chunk { split: split.id(), no: 0 }), 3),
+        chunk(&split, 1, None),
         chunk(&split, 2, Some("25")),
     ];
     let pg = |lsn: &str| {
         let origin = Some(PgOrigin { slot: "slot_1".to_owned(), timeline: 3 });
         let timestamp = "2024-10-10 08:12:31.421".to_owned();
-        Position::PgCdc(PgCdc { lsn: lsn.to_owned(), timestamp, origin, lineage: lineage() })
+        Position::PgCdc(PgCdc { behind: None, lsn: lsn.to_owned(), timestamp, origin, lineage: lineage() })
     };
     let mongo = |operation_time| {
         let resume_token = r#"{"_data":"8266"}"#.to_owned();
@@ -175,9 +187,12 @@ fn every_kind() -> Vec<Entry> {
         let (repl_id, timestamp) = ("66f8".to_owned(), String::new());
         Position::Redis(Redis { repl_id, repl_port: 10_008, repl_offset, now_db_id: 1, timestamp })
     };
-    for [is, resumes] in
-        [[mysql_cdc(u64::MAX), mysql_cdc(773)], [pg("1/2"), pg("1/1")], [mongo(2), mongo(1)], [redis(2), redis(1)]]
-    {
+    for [is, resumes] in [
+        [mysql_cdc(u64::MAX), mysql_cdc(773).with_behind(behind())],
+        [pg("1/2"), pg("1/1").with_behind(behind())],
+        [mongo(2), mongo(1)],
+        [redis(2), redis(1)],
+    ] {
         entries.push(current(is));
         entries.push(Entry { rung: Rung::Checkpoint, position: resumes });
     }

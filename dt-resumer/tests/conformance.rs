@@ -115,6 +115,7 @@ async fn files_that_cannot_be_written_do_not_stop_a_store_that_is_copied_to_them
     let entry = dt_common::ladder::Entry {
         rung: dt_common::ladder::Rung::Checkpoint,
         position: dt_common::Position::PgCdc(dt_common::position::PgCdc {
+            behind: None,
             lsn: "0/1".to_owned(),
             timestamp: String::new(),
             origin: None,

@@ -93,6 +93,7 @@ impl Sink {
             data: Bytes::from(data),
             progress: None,
             checkpoint: None,
+            behind: 0,
         };
         let batch = Batch::new(Ticket::issue(LaneId(0), self.seq), vec![block], Vec::new());
         match self.runtime.block_on(self.sinker.apply(batch)) {

@@ -13,21 +13,7 @@ pub(super) fn task_id(source: &str, target: &str, filter: &FilterConfig, router:
     let mut text = Canonical::default();
     text.list("source", vec![vec![source.to_owned()]]);
     text.list("target", vec![vec![target.to_owned()]]);
-    text.list("do_dbs", filter.do_dbs.iter().map(token).collect());
-    text.list("ignore_dbs", filter.ignore_dbs.iter().map(token).collect());
-    text.list("do_tbs", filter.do_tbs.iter().map(pattern).collect());
-    text.list("ignore_tbs", filter.ignore_tbs.iter().map(pattern).collect());
-    text.list(
-        "ignore_cols",
-        filter.ignore_cols.iter().map(|entry| [table(&entry.table), sorted(entry.columns.clone())].concat()).collect(),
-    );
-    let conditions = filter.where_conditions.iter();
-    text.list(
-        "where_conditions",
-        conditions.map(|entry| [table(&entry.table), vec![entry.condition.clone()]].concat()).collect(),
-    );
-    let events = filter.do_events;
-    text.list("do_events", vec![vec![format!("{}{}{}", events.insert, events.update, events.delete)]]);
+    text.filter(filter);
     text.list("db_map", router.db_map.iter().map(|(from, to)| vec![from.clone(), to.clone()]).collect());
     text.list("tb_map", router.tb_map.iter().map(|(from, to)| [table(from), table(to)].concat()).collect());
     let columns = |pairs: &[(String, String)]| {
@@ -42,11 +28,43 @@ pub(super) fn task_id(source: &str, target: &str, filter: &FilterConfig, router:
     format!("dt-{:016x}", fnv1a_64(text.0.as_bytes()))
 }
 
+impl FilterConfig {
+    /// What tells this filter from others, in 16 hexadecimal digits: two streams of one source have the same changes if they
+    /// have it in common.
+    pub fn fingerprint(&self) -> String {
+        let mut text = Canonical::default();
+        text.filter(self);
+        format!("{:016x}", fnv1a_64(text.0.as_bytes()))
+    }
+}
+
 /// Text from which everything that went in could be read back, so that two tasks never make the same text.
 #[derive(Default)]
 struct Canonical(String);
 
 impl Canonical {
+    fn filter(&mut self, filter: &FilterConfig) {
+        self.list("do_dbs", filter.do_dbs.iter().map(token).collect());
+        self.list("ignore_dbs", filter.ignore_dbs.iter().map(token).collect());
+        self.list("do_tbs", filter.do_tbs.iter().map(pattern).collect());
+        self.list("ignore_tbs", filter.ignore_tbs.iter().map(pattern).collect());
+        self.list(
+            "ignore_cols",
+            filter
+                .ignore_cols
+                .iter()
+                .map(|entry| [table(&entry.table), sorted(entry.columns.clone())].concat())
+                .collect(),
+        );
+        let conditions = filter.where_conditions.iter();
+        self.list(
+            "where_conditions",
+            conditions.map(|entry| [table(&entry.table), vec![entry.condition.clone()]].concat()).collect(),
+        );
+        let events = filter.do_events;
+        self.list("do_events", vec![vec![format!("{}{}{}", events.insert, events.update, events.delete)]]);
+    }
+
     /// A named list, its entries in an order of their own: the order in the file means nothing. An empty list leaves
     /// no trace, so that a list that comes to dt later changes no name.
     fn list(&mut self, name: &str, mut entries: Vec<Vec<String>>) {

@@ -114,7 +114,7 @@ pub fn parse(text: &str) -> Result<Parsed, ConfigErrors> {
     let pipeline = PipelineConfig::read(&mut Reader::new(&pipeline::SECTION, &ini, findings_of));
     let parallelizer = ParallelizerConfig::read(&mut Reader::new(&pipeline::PARALLELIZER, &ini, findings_of));
     let runtime = RuntimeConfig::read(&mut Reader::new(&runtime::SECTION, &ini, findings_of));
-    let resumer = ResumerConfig::read(&mut Reader::new(&resumer::SECTION, &ini, findings_of));
+    let resumer = ResumerConfig::read(&mut Reader::new(&resumer::SECTION, &ini, findings_of), sinker.as_ref());
     // Lists of names are read by the source's quotes: without a kind of source there is nothing to read them by.
     let names = db_type_of(&ini, "extractor").map(|source| {
         let filter = FilterConfig::read(&mut Reader::new(&filter::SECTION, &ini, findings_of), source);

@@ -9,10 +9,11 @@ use std::path::PathBuf;
 use super::endpoint::Endpoint;
 use super::keys::{Key, Section, keys};
 use super::reader::{Choice, Reader};
+use super::sinker::{SinkTarget, SinkerConfig};
 use crate::ids::{DbType, TableId};
 
 keys! { KEYS:
-    RESUME_TYPE = Key::derived("resume_type", "`dummy`, or `from_log` if `config_file` or `log_dir` is given", "`dummy` starts from the beginning; `from_log` goes on from position.log and finished.log; `from_db` goes on from a position table in the database that `url` names. Known and not available yet: `from_target`.");
+    RESUME_TYPE = Key::derived("resume_type", "`dummy`, or `from_log` if `config_file` or `log_dir` is given", "`dummy` starts from the beginning; `from_log` goes on from position.log and finished.log; `from_target` goes on from a position table in the target, which is written in the transactions of the rows themselves: exactly once; `from_db` goes on from a position table in the database that `url` names.");
     LOG_DIR = Key::derived("log_dir", "`[runtime] log_dir`", "With `from_log`: the folder of the position.log and \
         finished.log to go on from.");
     CONFIG_FILE = Key::unset("config_file", "With `from_log`: a file with positions written by hand; position.log wins \
@@ -28,9 +29,9 @@ keys! { KEYS:
         `url` says.");
     SSL_CA_PATH = Key::unset("ssl_ca_path", "With `from_db`: a PEM file with the certificate authorities that are \
         trusted.");
-    TABLE_FULL_NAME = Key::value("table_full_name", "apecloud_metadata.apedts_task_position", "With `from_db`: the \
-        position table, `database.table` (MySQL) or `schema.table` (PostgreSQL). Made if it is missing.");
-    MAX_CONNECTIONS = Key::value("max_connections", "5", "With `from_db`: connections at the same time, at most; one is \
+    TABLE_FULL_NAME = Key::value("table_full_name", "apecloud_metadata.apedts_task_position", "With `from_target` and \
+        `from_db`: the position table, `database.table` (MySQL) or `schema.table` (PostgreSQL). Made if it is missing.");
+    MAX_CONNECTIONS = Key::value("max_connections", "5", "With a position table: connections at the same time, at most; one is \
         enough, and one is used.");
     RESUME_FROM_LOG = Key::unset("resume_from_log", "`true` is the old form of `resume_type=from_log`; works, with a \
         note.");
@@ -39,8 +40,10 @@ keys! { KEYS:
 }
 
 /// Keys of no use but with `from_db`.
-const OF_A_TABLE: [&Key; 8] =
-    [&DB_TYPE, &URL, &USERNAME, &PASSWORD, &SSL_MODE, &SSL_CA_PATH, &TABLE_FULL_NAME, &MAX_CONNECTIONS];
+const OF_A_SERVER: [&Key; 6] = [&DB_TYPE, &URL, &USERNAME, &PASSWORD, &SSL_MODE, &SSL_CA_PATH];
+
+/// Keys of no use but with a position table.
+const OF_A_TABLE: [&Key; 2] = [&TABLE_FULL_NAME, &MAX_CONNECTIONS];
 
 pub(super) const SECTION: Section = Section { name: "resumer", groups: &[KEYS] };
 
@@ -65,8 +68,20 @@ pub enum ResumeKind {
     Dummy,
     /// It goes on from position.log, finished.log and the file written by hand.
     FromLog,
-    /// It goes on from a position table.
+    /// It goes on from a position table in the target, written in the transactions of the rows.
+    FromTarget(Box<PositionTable>),
+    /// It goes on from a position table of any server.
     FromDb(Box<PositionTable>),
+}
+
+impl ResumeKind {
+    /// The position table, if positions are in one.
+    pub fn table(&self) -> Option<&PositionTable> {
+        match self {
+            ResumeKind::Dummy | ResumeKind::FromLog => None,
+            ResumeKind::FromTarget(table) | ResumeKind::FromDb(table) => Some(table),
+        }
+    }
 }
 
 /// A position table, and the server that has it.
@@ -83,18 +98,20 @@ pub struct PositionTable {
 enum Word {
     Dummy,
     FromLog,
+    FromTarget,
     FromDb,
 }
 
 impl ResumerConfig {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    /// `sinker` is what the task writes to, where that could be read.
+    pub(super) fn read(reader: &mut Reader<'_>, sinker: Option<&SinkerConfig>) -> Self {
         let chosen = reader.choice(
             &RESUME_TYPE,
             &[
                 ("dummy", Choice::Is(Word::Dummy)),
                 ("from_log", Choice::Is(Word::FromLog)),
                 ("from_db", Choice::Is(Word::FromDb)),
-                ("from_target", Choice::NotYet),
+                ("from_target", Choice::Is(Word::FromTarget)),
             ],
         );
         let old = reader.flag(&RESUME_FROM_LOG).map(|on| if on { Word::FromLog } else { Word::Dummy });
@@ -107,12 +124,20 @@ impl ResumerConfig {
         };
         let kind = match word(reader, chosen, old) {
             Word::Dummy => {
+                without_effect(reader, &OF_A_SERVER, "resume_type=dummy");
                 without_effect(reader, &OF_A_TABLE, "resume_type=dummy");
                 ResumeKind::Dummy
             }
             Word::FromLog => {
+                without_effect(reader, &OF_A_SERVER, "resume_type=from_log");
                 without_effect(reader, &OF_A_TABLE, "resume_type=from_log");
                 ResumeKind::FromLog
+            }
+            Word::FromTarget => {
+                without_effect(reader, &[&LOG_DIR, &CONFIG_FILE], "resume_type=from_target");
+                without_effect(reader, &OF_A_SERVER, "resume_type=from_target");
+                let table = sinker.and_then(|sinker| PositionTable::in_target(reader, sinker));
+                table.map_or(ResumeKind::Dummy, |table| ResumeKind::FromTarget(Box::new(table)))
             }
             Word::FromDb => {
                 without_effect(reader, &[&LOG_DIR, &CONFIG_FILE], "resume_type=from_db");
@@ -125,6 +150,28 @@ impl ResumerConfig {
 }
 
 impl PositionTable {
+    fn in_target(reader: &mut Reader<'_>, sinker: &SinkerConfig) -> Option<Self> {
+        let table = table(reader);
+        let endpoint = match &sinker.target {
+            SinkTarget::Write(endpoint) => (**endpoint).clone(),
+            SinkTarget::Dummy => {
+                reader.problem_of(&RESUME_TYPE, "keeps positions in the target, and `sink_type=dummy` has none");
+                return None;
+            }
+        };
+        match endpoint.db_type {
+            DbType::Mysql | DbType::Pg => {}
+            DbType::Mongo | DbType::Redis => {
+                reader.problem_of(
+                    &RESUME_TYPE,
+                    "is not available yet for this kind of target: `from_log` and `from_db` are",
+                );
+                return None;
+            }
+        }
+        Some(PositionTable { endpoint, table: table? })
+    }
+
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let table = table(reader);
         let endpoint = Endpoint::read(reader)?;

@@ -265,7 +265,6 @@ fn what_does_not_exist_yet_is_refused_by_name() {
             "line 14: `partition_cols` of [extractor] is not available yet: take it out",
         ),
         ("[sinker]\nreverse=true", "line 14: `reverse=true` of [sinker] is not available yet"),
-        ("[resumer]\nresume_type=from_target", "line 14: `resume_type=from_target` of [resumer] is not available yet"),
     ];
     for (lines, message) in cases {
         assert_eq!(problems_with(lines), [message]);
@@ -364,11 +363,26 @@ fn the_documents_ways_to_resume_all_work() {
 }
 
 #[test]
-fn the_documents_ways_that_are_not_there_yet_are_refused_by_name_and_for_nothing_else() {
-    let target = "[global]\n//[Optional]\ntask_id=task1\n[resumer]\nresume_type=from_target\n\
+fn positions_in_the_target_are_where_the_sinker_writes() {
+    let documented = "[global]\n//[Optional]\ntask_id=task1\n[resumer]\nresume_type=from_target\n\
         //[Optional] Default value is apecloud_metadata.apedts_task_position\n\
         table_full_name=apecloud_resumer_test.ape_task_position\nmax_connections=1\n";
-    assert_eq!(problems_with(target), ["line 17: `resume_type=from_target` of [resumer] is not available yet"]);
+    let found = with(documented);
+    let ResumeKind::FromTarget(table) = &found.config.resumer.kind else { panic!("from_target") };
+    assert_eq!(table.table, TableId::new("apecloud_resumer_test", "ape_task_position"));
+    let SinkTarget::Write(target) = &found.config.sinker.target else { panic!("a target") };
+    assert_eq!(table.endpoint, **target);
+    assert!(found.notes.is_empty(), "{:?}", found.notes);
+    let elsewhere = with("[resumer]\nresume_type=from_target\nurl=mysql://h\nlog_dir=x\n");
+    assert_eq!(elsewhere.notes.len(), 2, "{:?}", elsewhere.notes);
+
+    let nowhere = problems(
+        &MINIMAL
+            .replace("sink_type=write", "sink_type=dummy")
+            .replace("[filter]", "[resumer]\nresume_type=from_target\n[filter]"),
+    );
+    assert_eq!(nowhere.len(), 1, "{nowhere:?}");
+    assert!(nowhere[0].contains("`sink_type=dummy` has none"), "{nowhere:?}");
 }
 
 #[test]

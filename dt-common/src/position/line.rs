@@ -126,6 +126,7 @@ impl Line {
             Position::RdbSnapshotFinished(finished) if finished.chunk.is_none() => Rung::Finished,
             Position::RdbSnapshotFinished(_)
             | Position::RdbSnapshot(_)
+            | Position::RdbSnapshotRows(_)
             | Position::RdbSnapshotSplit(_)
             | Position::MongoCdc(_) => Rung::Current,
             Position::None | Position::MysqlCdc(_) | Position::PgCdc(_) | Position::Redis(_) => Rung::Checkpoint,

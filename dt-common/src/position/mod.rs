@@ -4,12 +4,16 @@
 //! the lines of position.log, finished.log and resume.config. Key values are text as the source's server wrote it
 //! and are never compared here: order belongs to the server and its collation.
 
+mod behind;
 pub mod line;
 mod split;
 pub mod wire;
+mod write;
 
 use crate::ids::{DbType, TableId};
+pub use behind::Behind;
 pub use split::{Chunk, RdbSnapshotSplit, SplitId};
+pub use write::{PositionWrite, Settle};
 
 /// A place in a source. The pipeline carries it and never looks inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +22,8 @@ pub enum Position {
     None,
     /// A table in progress, or a chunk of one.
     RdbSnapshot(RdbSnapshot),
+    /// A table in progress, or the first chunk of one, of whose rows only the number is known.
+    RdbSnapshotRows(RdbSnapshotRows),
     /// A table that is complete, or a chunk of one.
     RdbSnapshotFinished(RdbSnapshotFinished),
     /// A table in progress that is copied in chunks: where it is split.
@@ -54,6 +60,23 @@ pub struct RdbSnapshot {
     pub key: OrderKey,
     /// Rows with a null in the key have all been copied as well (they come first). False in files of older tools.
     pub null_keys_done: bool,
+    /// Between which servers.
+    pub lineage: Lineage,
+}
+
+/// How many rows that no key tells apart are durable in the target: all rows of a table without a key, or those with a null
+/// in it, which come first. It is recorded together with them, so that the target has these and no others: a resume takes
+/// them back and begins anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RdbSnapshotRows {
+    /// The source's kind.
+    pub db_type: DbType,
+    /// The table.
+    pub table: TableId,
+    /// The chunk; `None` if the table is copied in one piece.
+    pub chunk: Option<Chunk>,
+    /// How many.
+    pub rows: u64,
     /// Between which servers.
     pub lineage: Lineage,
 }
@@ -130,6 +153,8 @@ pub struct MysqlCdc {
     pub gtid_set: String,
     /// The event's time, for lag metrics only.
     pub timestamp: String,
+    /// The changes behind the place that the target has already, if it is recorded together with them.
+    pub behind: Option<Behind>,
     /// Between which servers.
     pub lineage: Lineage,
 }
@@ -141,6 +166,8 @@ pub struct PgCdc {
     pub lsn: String,
     /// The commit's time, for lag metrics only.
     pub timestamp: String,
+    /// The changes behind the place that the target has already, if it is recorded together with them.
+    pub behind: Option<Behind>,
     /// Whose log it is a place in. Absent in files of older tools.
     pub origin: Option<PgOrigin>,
     /// Between which servers.

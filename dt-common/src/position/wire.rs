@@ -8,22 +8,23 @@
 //!
 //! Written is the tagged form: `order_col` and `value` for a key of one column, `order_key.composite` for a longer
 //! one. Fields of ours come last, and only where there is something to say: `hex`, `null_keys_done`, `slot`,
-//! `timeline`, `source`, `target`. Fields that are not known are ignored; a type that is not known, a missing field or
+//! `timeline`, `applied_changes` with `applied_filter`, `source`, `target`. Fields that are not known are ignored; a type that is not known, a missing field or
 //! one of another type is a [`WireError`], never "no position" (invariant 5). Errors name fields, never the values in
 //! them (invariant 11).
 //!
 //! A table in chunks has types of its own, so that an older tool stops at them instead of taking a chunk for the table:
 //! `RdbSnapshotSplit` (`cols` and `bounds`, a list of keys, each a list of values: text, or `{"hex":…}` for bytes),
 //! `RdbSnapshotChunk` and `RdbSnapshotChunkFinished` (`split`, `chunk`, and else as without chunks).
+//! `RdbSnapshotRows` and `RdbSnapshotChunkRows` say a number of `rows` where no key tells a row from others.
 
 mod bounds;
+mod written;
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Chunk, KeyPart, KeyText, Lineage, MongoCdc, MysqlCdc, OrderKey, PgCdc, PgOrigin, Position, RdbSnapshot,
-    RdbSnapshotFinished, RdbSnapshotSplit, Redis, SplitId,
+    Behind, Chunk, KeyPart, KeyText, Lineage, MongoCdc, MysqlCdc, OrderKey, PgCdc, PgOrigin, Position, RdbSnapshot,
+    RdbSnapshotFinished, RdbSnapshotRows, RdbSnapshotSplit, Redis, SplitId,
 };
 use crate::ids::{DbType, TableId, UnknownDbType};
 
@@ -64,7 +65,7 @@ pub enum WireError {
 
 /// The JSON of a position on one line, in the form and field order of the documents.
 pub fn to_json(position: &Position) -> String {
-    serde_json::to_string(&Written::from(position)).expect("wire: a position is always writable as JSON")
+    serde_json::to_string(&written::Written::from(position)).expect("wire: a position is always writable as JSON")
 }
 
 /// The JSON of a split's bounds, which tells splits apart.
@@ -103,6 +104,11 @@ fn read(kind: &str, fields: &Map<String, Value>) -> Result<Position, WireError> 
             let fields = Fields { kind: "RdbSnapshotChunk", fields };
             read_snapshot(&fields, Some(fields.chunk()?))?
         }
+        "RdbSnapshotRows" => read_rows(&Fields { kind: "RdbSnapshotRows", fields }, None)?,
+        "RdbSnapshotChunkRows" => {
+            let fields = Fields { kind: "RdbSnapshotChunkRows", fields };
+            read_rows(&fields, Some(fields.chunk()?))?
+        }
         "RdbSnapshotFinished" => read_finished(&Fields { kind: "RdbSnapshotFinished", fields }, None)?,
         "RdbSnapshotChunkFinished" => {
             let fields = Fields { kind: "RdbSnapshotChunkFinished", fields };
@@ -126,6 +132,7 @@ fn read(kind: &str, fields: &Map<String, Value>) -> Result<Position, WireError> 
                 // Absent in the nested form.
                 gtid_set: fields.optional_text("gtid_set")?.unwrap_or_default(),
                 timestamp: fields.text("timestamp")?,
+                behind: fields.behind()?,
                 lineage: fields.lineage()?,
             })
         }
@@ -134,6 +141,7 @@ fn read(kind: &str, fields: &Map<String, Value>) -> Result<Position, WireError> 
             Position::PgCdc(PgCdc {
                 lsn: fields.text("lsn")?,
                 timestamp: fields.text("timestamp")?,
+                behind: fields.behind()?,
                 origin: fields.origin()?,
                 lineage: fields.lineage()?,
             })
@@ -161,6 +169,16 @@ fn read(kind: &str, fields: &Map<String, Value>) -> Result<Position, WireError> 
         }
         other => return Err(WireError::UnknownType(other.chars().take(64).collect())),
     })
+}
+
+fn read_rows(fields: &Fields<'_>, chunk: Option<Chunk>) -> Result<Position, WireError> {
+    Ok(Position::RdbSnapshotRows(RdbSnapshotRows {
+        db_type: fields.db_type()?,
+        table: fields.table()?,
+        chunk,
+        rows: fields.unsigned("rows")?,
+        lineage: fields.lineage()?,
+    }))
 }
 
 fn read_finished(fields: &Fields<'_>, chunk: Option<Chunk>) -> Result<Position, WireError> {
@@ -296,6 +314,15 @@ impl Fields<'_> {
         })
     }
 
+    /// Both fields are there, or neither.
+    fn behind(&self) -> Result<Option<Behind>, WireError> {
+        if !self.fields.contains_key("applied_changes") {
+            return Ok(None);
+        }
+        let (changes, filter) = (self.unsigned("applied_changes")?, self.text("applied_filter")?);
+        Ok((changes > 0).then_some(Behind { changes, filter }))
+    }
+
     fn increment(&self) -> Result<Option<u32>, WireError> {
         let number = self.optional_unsigned("operation_increment")?.map(u32::try_from).transpose();
         number.map_err(|_| self.wrong("operation_increment", "a whole number of 32 bits without a sign"))
@@ -316,237 +343,6 @@ impl Fields<'_> {
         let columns = list.as_array().map(|columns| columns.iter().map(|column| column.as_str().map(str::to_owned)));
         columns.and_then(Iterator::collect).ok_or_else(|| self.wrong("hex", "a list of columns of the key"))
     }
-}
-
-/// The written form. serde keeps the order of the fields.
-#[derive(Serialize)]
-#[serde(tag = "type")]
-enum Written<'a> {
-    None,
-    RdbSnapshot {
-        db_type: &'static str,
-        schema: &'a str,
-        tb: &'a str,
-        #[serde(flatten)]
-        key: WrittenKey<'a>,
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        hex: Vec<&'a str>,
-        #[serde(skip_serializing_if = "is_false")]
-        null_keys_done: bool,
-        #[serde(flatten)]
-        lineage: WrittenLineage<'a>,
-    },
-    RdbSnapshotChunk {
-        db_type: &'static str,
-        schema: &'a str,
-        tb: &'a str,
-        split: String,
-        chunk: u32,
-        #[serde(flatten)]
-        key: WrittenKey<'a>,
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        hex: Vec<&'a str>,
-        #[serde(skip_serializing_if = "is_false")]
-        null_keys_done: bool,
-        #[serde(flatten)]
-        lineage: WrittenLineage<'a>,
-    },
-    RdbSnapshotFinished {
-        db_type: &'static str,
-        schema: &'a str,
-        tb: &'a str,
-        #[serde(flatten)]
-        lineage: WrittenLineage<'a>,
-    },
-    RdbSnapshotChunkFinished {
-        db_type: &'static str,
-        schema: &'a str,
-        tb: &'a str,
-        split: String,
-        chunk: u32,
-        #[serde(flatten)]
-        lineage: WrittenLineage<'a>,
-    },
-    RdbSnapshotSplit {
-        db_type: &'static str,
-        schema: &'a str,
-        tb: &'a str,
-        #[serde(flatten)]
-        bounds: bounds::Written<'a>,
-        #[serde(flatten)]
-        lineage: WrittenLineage<'a>,
-    },
-    MysqlCdc {
-        server_id: &'a str,
-        binlog_filename: &'a str,
-        next_event_position: u64,
-        gtid_set: &'a str,
-        timestamp: &'a str,
-        #[serde(flatten)]
-        lineage: WrittenLineage<'a>,
-    },
-    PgCdc {
-        lsn: &'a str,
-        timestamp: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        slot: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        timeline: Option<u32>,
-        #[serde(flatten)]
-        lineage: WrittenLineage<'a>,
-    },
-    MongoCdc {
-        resume_token: &'a str,
-        operation_time: u64,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        operation_increment: Option<u32>,
-        timestamp: &'a str,
-        #[serde(flatten)]
-        lineage: WrittenLineage<'a>,
-    },
-    Redis {
-        repl_id: &'a str,
-        repl_port: u64,
-        repl_offset: u64,
-        now_db_id: i64,
-        timestamp: &'a str,
-    },
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum WrittenKey<'a> {
-    Single { order_col: &'a str, value: Option<String> },
-    Composite { order_key: WrittenComposite<'a> },
-}
-
-#[derive(Serialize)]
-struct WrittenComposite<'a> {
-    composite: Vec<(&'a str, Option<String>)>,
-}
-
-#[derive(Serialize)]
-struct WrittenLineage<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<&'a str>,
-}
-
-fn is_false(flag: &bool) -> bool {
-    !flag
-}
-
-impl<'a> From<&'a Position> for Written<'a> {
-    fn from(position: &'a Position) -> Self {
-        match position {
-            Position::None => Written::None,
-            Position::RdbSnapshot(RdbSnapshot { db_type, table, chunk, key, null_keys_done, lineage }) => {
-                let (db_type, schema, tb) = (db_type.as_str(), table.schema.as_str(), table.table.as_str());
-                let (hex, key) = (hex_columns(key), WrittenKey::from(key));
-                let (null_keys_done, lineage) = (*null_keys_done, WrittenLineage::from(lineage));
-                match chunk {
-                    None => Written::RdbSnapshot { db_type, schema, tb, key, hex, null_keys_done, lineage },
-                    Some(Chunk { split, no }) => {
-                        let (split, chunk) = (split.to_string(), *no);
-                        Written::RdbSnapshotChunk {
-                            db_type,
-                            schema,
-                            tb,
-                            split,
-                            chunk,
-                            key,
-                            hex,
-                            null_keys_done,
-                            lineage,
-                        }
-                    }
-                }
-            }
-            Position::RdbSnapshotFinished(RdbSnapshotFinished { db_type, table, chunk, lineage }) => {
-                let (db_type, schema, tb) = (db_type.as_str(), table.schema.as_str(), table.table.as_str());
-                let lineage = WrittenLineage::from(lineage);
-                match chunk {
-                    None => Written::RdbSnapshotFinished { db_type, schema, tb, lineage },
-                    Some(Chunk { split, no }) => {
-                        let (split, chunk) = (split.to_string(), *no);
-                        Written::RdbSnapshotChunkFinished { db_type, schema, tb, split, chunk, lineage }
-                    }
-                }
-            }
-            Position::RdbSnapshotSplit(RdbSnapshotSplit { db_type, table, bounds, lineage }) => {
-                Written::RdbSnapshotSplit {
-                    db_type: db_type.as_str(),
-                    schema: &table.schema,
-                    tb: &table.table,
-                    bounds: bounds::Written::from(bounds.as_slice()),
-                    lineage: WrittenLineage::from(lineage),
-                }
-            }
-            Position::MysqlCdc(cdc) => Written::MysqlCdc {
-                server_id: &cdc.server_id,
-                binlog_filename: &cdc.binlog_filename,
-                next_event_position: cdc.next_event_position,
-                gtid_set: &cdc.gtid_set,
-                timestamp: &cdc.timestamp,
-                lineage: WrittenLineage::from(&cdc.lineage),
-            },
-            Position::PgCdc(PgCdc { lsn, timestamp, origin, lineage }) => Written::PgCdc {
-                lsn,
-                timestamp,
-                slot: origin.as_ref().map(|origin| origin.slot.as_str()),
-                timeline: origin.as_ref().map(|origin| origin.timeline),
-                lineage: WrittenLineage::from(lineage),
-            },
-            Position::MongoCdc(MongoCdc { resume_token, operation_time, increment, timestamp, lineage }) => {
-                Written::MongoCdc {
-                    resume_token,
-                    operation_time: *operation_time,
-                    operation_increment: *increment,
-                    timestamp,
-                    lineage: WrittenLineage::from(lineage),
-                }
-            }
-            Position::Redis(Redis { repl_id, repl_port, repl_offset, now_db_id, timestamp }) => Written::Redis {
-                repl_id,
-                repl_port: *repl_port,
-                repl_offset: *repl_offset,
-                now_db_id: *now_db_id,
-                timestamp,
-            },
-        }
-    }
-}
-
-impl<'a> From<&'a OrderKey> for WrittenKey<'a> {
-    fn from(key: &'a OrderKey) -> Self {
-        match key.parts() {
-            [part] => WrittenKey::Single { order_col: &part.column, value: written_value(&part.value) },
-            parts => {
-                let pair = |part: &'a KeyPart| (part.column.as_str(), written_value(&part.value));
-                WrittenKey::Composite { order_key: WrittenComposite { composite: parts.iter().map(pair).collect() } }
-            }
-        }
-    }
-}
-
-impl<'a> From<&'a Lineage> for WrittenLineage<'a> {
-    fn from(lineage: &'a Lineage) -> Self {
-        WrittenLineage { source: lineage.source.as_deref(), target: lineage.target.as_deref() }
-    }
-}
-
-fn written_value(value: &KeyText) -> Option<String> {
-    match value {
-        KeyText::Null => None,
-        KeyText::Text(text) => Some(text.clone()),
-        KeyText::Bytes(bytes) => Some(to_hex(bytes)),
-    }
-}
-
-fn hex_columns(key: &OrderKey) -> Vec<&str> {
-    let bytes = key.parts().iter().filter(|part| matches!(part.value, KeyText::Bytes(_)));
-    bytes.map(|part| part.column.as_str()).collect()
 }
 
 /// Lower-case hex, two digits a byte.

@@ -6,10 +6,23 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PositionWrite {
     /// Comes first. It must give exactly one row: none says that the task was taken over by another process, and then the
-    /// transaction must not be committed.
+    /// transaction must not be committed. COMMIT is not sent before this and all that follows is answered, so that a
+    /// transaction whose end is not known holds what [`Settle::wait`] waits for.
     pub guard: String,
     /// Follow in this order. Executed again, they change nothing.
     pub statements: Vec<String>,
+    /// For one that is tried again: whether the try before was committed after all.
+    pub settle: Settle,
+}
+
+/// Finds out what became of a transaction whose commit was not answered, in a transaction of its own that reads what others
+/// have committed (READ COMMITTED where statements else see the state at the transaction's begin).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settle {
+    /// Gives one row, as the guard does, once every transaction that has passed the guard has ended.
+    pub wait: String,
+    /// Gives a row if these very positions are there. `None` if there are none that would show it.
+    pub written: Option<String>,
 }
 
 impl PositionWrite {

@@ -113,6 +113,7 @@ fn given(json: &str, db_type: DbType) -> Result<Position> {
         Position::Redis(_) => Some(DbType::Redis),
         Position::None
         | Position::RdbSnapshot(_)
+        | Position::RdbSnapshotRows(_)
         | Position::RdbSnapshotFinished(_)
         | Position::RdbSnapshotSplit(_) => None,
     };

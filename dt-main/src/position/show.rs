@@ -102,7 +102,7 @@ impl Shown<'_> {
         ];
         match table.state {
             TableState::Finished => fields.push(("state", json!("finished"))),
-            TableState::InProgress { .. } => {
+            TableState::InProgress { .. } | TableState::Counted { .. } => {
                 fields
                     .extend([("state", json!("in_progress")), ("position", told::json(&table.newest.entry.position))]);
             }
@@ -121,6 +121,7 @@ pub fn state(state: &TableState<'_>) -> String {
     match state {
         TableState::Finished => "finished".to_owned(),
         TableState::InProgress { key } => format!("in progress, after {}", told::key(key)),
+        TableState::Counted { rows } => format!("in progress, {rows} rows without a key"),
         TableState::InChunks { of, finished, begun } => {
             format!("in progress, {finished} of {of} chunks finished, {begun} begun")
         }

@@ -96,6 +96,7 @@ pub fn place(position: &Position) -> String {
         Position::Redis(redis) => format!("{} {}{}", redis.repl_id, redis.repl_offset, of_time(&redis.timestamp)),
         Position::None
         | Position::RdbSnapshot(_)
+        | Position::RdbSnapshotRows(_)
         | Position::RdbSnapshotFinished(_)
         | Position::RdbSnapshotSplit(_) => "no place of a stream".to_owned(),
     }

@@ -160,7 +160,7 @@ async fn tables(config: &TaskConfig, outlook: &mut Outlook, loaded: &Loaded, fou
                  `position rewind --table`",
             ),
             // The start of chunks is checked by the first of them that goes on.
-            Decision::Skip | Decision::InChunks { .. } => {}
+            Decision::Skip | Decision::InChunks { .. } | Decision::Again { .. } => {}
             whole => {
                 if let Err(error) = source.check_start(schema, &plan::start(whole)).await {
                     found.refused(error.with("table", stored.table))?;
@@ -169,6 +169,7 @@ async fn tables(config: &TaskConfig, outlook: &mut Outlook, loaded: &Loaded, fou
         }
         let wrote = match stored.state {
             TableState::Finished | TableState::InProgress { .. } => true,
+            TableState::Counted { rows } => rows > 0,
             TableState::InChunks { finished, begun, .. } => finished + begun > 0,
         };
         if wrote {

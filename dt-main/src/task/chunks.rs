@@ -14,8 +14,26 @@ use super::plan::start;
 pub struct Part {
     pub lane: LaneId,
     pub start: Start,
+    /// Rows without a key that are to be taken back first, where an earlier run has counted them.
+    pub counted: Option<u64>,
     /// `None` if it is all of it.
     pub chunk: Option<ChunkTask>,
+}
+
+impl Part {
+    /// What begins as it was decided.
+    pub fn new(lane: LaneId, begins: Decision, chunk: Option<ChunkTask>) -> Part {
+        let counted = match &begins {
+            Decision::Again { rows } => Some(*rows),
+            Decision::Skip
+            | Decision::Beginning { .. }
+            | Decision::After { .. }
+            | Decision::InChunks { .. }
+            | Decision::AtPrefix { .. }
+            | Decision::AfterFirstColumn { .. } => None,
+        };
+        Part { lane, start: start(begins), counted, chunk }
+    }
 }
 
 /// Cuts a table that begins, if it is large enough. One that is in progress goes on as it was begun.
@@ -57,7 +75,7 @@ pub fn parts(
     }
     let part = |ChunkDecision { no, begins, until }| {
         let chunk = ChunkTask { id: Chunk { split, no }, of, until };
-        Part { lane: next(lanes), start: start(begins), chunk: Some(chunk) }
+        Part::new(next(lanes), begins, Some(chunk))
     };
     let parts: Vec<Part> = remaining.into_iter().map(part).collect();
     outset.groups.push(LaneGroup { lanes: parts.iter().map(|part| part.lane).collect(), finished });

@@ -22,7 +22,7 @@ pub fn log_options(config: &TaskConfig) -> LogOptions {
     let mut options = LogOptions::new(&config.runtime.log_dir);
     match &config.resumer.kind {
         // With a position table the files are written, and nothing is read from them.
-        ResumeKind::Dummy | ResumeKind::FromDb(_) => {}
+        ResumeKind::Dummy | ResumeKind::FromTarget(_) | ResumeKind::FromDb(_) => {}
         ResumeKind::FromLog => {
             options.resume_log_dir = config.resumer.log_dir.clone();
             options.resume_config = config.resumer.config_file.clone();
@@ -96,6 +96,10 @@ pub fn pipeline_options(config: &TaskConfig, order: Order, parallel_tables: usiz
             rows: batch_rows.min(apply_limit.rows_per_sec.unwrap_or(u64::MAX)),
             bytes: batch_bytes.min(apply_limit.bytes_per_sec.unwrap_or(u64::MAX)),
             age,
+            empty_age: match &config.resumer.kind {
+                ResumeKind::FromTarget(_) => age.max(dt_pipeline::options::EMPTY_AGE),
+                ResumeKind::Dummy | ResumeKind::FromLog | ResumeKind::FromDb(_) => age,
+            },
             full_block_bytes,
         },
         checkpoint_interval: config.pipeline.checkpoint_interval,

@@ -94,6 +94,9 @@ pub fn told(decision: &Decision, rows_estimate: Option<u64>) -> String {
         }
         Decision::Beginning { why: None } => format!("from the beginning{rows}"),
         Decision::Beginning { why: Some(why) } => format!("from the beginning{rows} ({why})"),
+        Decision::Again { rows: counted } => {
+            format!("from the beginning{rows}, once {counted} rows without a key are taken back")
+        }
         Decision::After { key, .. } => format!("after the row last recorded, by its key ({}){rows}", columns(key)),
         Decision::AtPrefix { key } => format!("at the value last recorded of {}{rows}", columns(key)),
         Decision::AfterFirstColumn { key } => {
@@ -108,6 +111,7 @@ pub fn word(decision: &Decision) -> &'static str {
         Decision::Skip => "skip",
         Decision::InChunks { .. } => "in_chunks",
         Decision::Beginning { .. } => "beginning",
+        Decision::Again { .. } => "again",
         Decision::After { .. } => "after",
         Decision::AtPrefix { .. } => "at_prefix",
         Decision::AfterFirstColumn { .. } => "after_first_column",

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use dt_common::config::{ExtractParallelType, TaskConfig};
 use dt_common::position::Lineage;
 use dt_common::schema::RoutedTable;
-use dt_common::{Error, LaneId, Result, TableId};
+use dt_common::{DbType, Error, LaneId, Position, Result, TableId};
 use dt_connector::filter::Filter;
 use dt_connector::router::{Router, merged};
 use dt_connector::{RowFormat, Source, Start, TableTask, Target};
@@ -21,6 +21,8 @@ use super::chunks::{self, Part};
 pub struct SnapshotPlan {
     /// What is not finished of the tables, ordered by schema, then name: whole tables, or chunks of them.
     pub tasks: Vec<TableTask>,
+    /// Rows that are to be taken back before.
+    pub taken_back: Vec<TakenBack>,
     /// What is recorded before the first row, and which tasks are one table.
     pub outset: Outset,
     /// How many tables are not finished.
@@ -33,6 +35,22 @@ pub struct SnapshotPlan {
     pub deciding: Duration,
     /// Each table with what was decided.
     pub decisions: Vec<(TableId, Decision)>,
+}
+
+/// Rows that an earlier run has counted, as no key tells them apart: they go before their table is begun with again.
+pub struct TakenBack {
+    /// The table.
+    pub table: Arc<RoutedTable>,
+    /// How many rows of it.
+    pub rows: u64,
+    /// What is recorded instead of their number.
+    pub then: Position,
+}
+
+impl TakenBack {
+    fn of(task: &TableTask, rows: u64, db_type: DbType, lineage: &Lineage) -> TakenBack {
+        TakenBack { table: task.table.clone(), rows, then: task.counted(db_type, 0, lineage) }
+    }
 }
 
 impl SnapshotPlan {
@@ -65,7 +83,7 @@ impl SnapshotPlan {
         }
 
         let deciding = Instant::now();
-        let mut tasks = Vec::new();
+        let (mut tasks, mut taken_back) = (Vec::new(), Vec::new());
         let mut decisions = Vec::with_capacity(tables.len());
         let db_type = config.extractor.endpoint.db_type;
         let mut outset = Outset::default();
@@ -87,7 +105,7 @@ impl SnapshotPlan {
                     let finished = chunks::finished(db_type, &table.id, &lineage);
                     chunks::parts(split, of, remaining, finished, &mut lanes, &mut outset)
                 }
-                whole => vec![Part { lane: chunks::next(&mut lanes), start: start(whole), chunk: None }],
+                whole => vec![Part::new(chunks::next(&mut lanes), whole, None)],
             };
             // What chunks are stored by is all of one form.
             if let Some(part) = parts.iter().find(|part| part.start != Start::Beginning).or(parts.first()) {
@@ -97,10 +115,12 @@ impl SnapshotPlan {
             let table = Arc::new(router.route(table)?);
             routed.push(table.clone());
             // The format is the target's to choose, once it has seen the tables.
-            tasks.extend(parts.into_iter().map(|Part { lane, start, chunk }| {
+            for Part { lane, start, counted, chunk } in parts {
                 let (table, condition) = (table.clone(), condition.clone());
-                TableTask { lane, table, chunk, start, condition, format: offered[0] }
-            }));
+                let task = TableTask { lane, table, chunk, start, condition, format: offered[0] };
+                taken_back.extend(counted.map(|rows| TakenBack::of(&task, rows, db_type, &lineage)));
+                tasks.push(task);
+            }
         }
         let deciding = deciding.elapsed();
 
@@ -119,7 +139,7 @@ impl SnapshotPlan {
             task.format = formats[&task.table.source.id];
         }
         let (tables, skipped) = (routed.len(), decisions.len() - routed.len());
-        Ok(SnapshotPlan { tasks, outset, tables, skipped, lineage, deciding, decisions })
+        Ok(SnapshotPlan { tasks, taken_back, outset, tables, skipped, lineage, deciding, decisions })
     }
 
     /// Says in the log what was decided, in the documents' wording.
@@ -151,7 +171,7 @@ pub fn formats_in_common(source: &dyn Source, target: &dyn Target) -> Result<Vec
 /// Where a table, or a chunk, is begun with that is neither finished nor in chunks itself.
 pub fn start(decision: Decision) -> Start {
     match decision {
-        Decision::Beginning { why: _ } => Start::Beginning,
+        Decision::Beginning { why: _ } | Decision::Again { rows: _ } => Start::Beginning,
         Decision::After { key, null_keys_done } => Start::After { key, null_keys_done },
         Decision::AtPrefix { key } => Start::AtPrefix { key },
         Decision::AfterFirstColumn { key } => Start::AfterFirstColumn { key },

@@ -5,15 +5,17 @@ use std::time::{Duration, Instant};
 
 use dt_common::Result;
 use dt_common::config::TaskConfig;
-use dt_connector::ReadOptions;
+use dt_common::ladder::{Entry, Rung};
 use dt_connector::retry::RetryBudget;
-use dt_pipeline::{End, Order, Outcome};
+use dt_connector::{ReadOptions, Target};
+use dt_pipeline::{End, Order, Outcome, Outset};
+use dt_resumer::Inscriber;
 use indicatif::MultiProgress;
 use tokio::sync::watch;
 
 use super::Ends;
 use super::options::{BLOCK_BYTES, pipeline_options, sinkers};
-use super::plan::SnapshotPlan;
+use super::plan::{SnapshotPlan, TakenBack};
 use crate::progress::Progress;
 
 /// Copies what is there.
@@ -39,6 +41,10 @@ pub async fn run(
     // Only now that nothing stands against the start is the earlier run's record given up.
     store.set_earlier_run_aside(config, loaded.as_ref()).await?;
 
+    let inscriber = store.inscriber(config);
+    take_back(&plan.taken_back, target.as_mut(), inscriber.as_deref()).await?;
+    let counts_rows = inscriber.is_some();
+    let outset = Outset { inscriber, ..plan.outset };
     let parallel_tables = config.extractor.parallel_size.min(config.extractor.endpoint.max_connections);
     let sinkers = sinkers(config);
     let observer = Arc::new(Progress::new(&plan.tasks, plan.tables, bars));
@@ -51,6 +57,7 @@ pub async fn run(
                 block_bytes: BLOCK_BYTES,
                 parallel_tables,
                 lineage: plan.lineage,
+                counts_rows,
                 retry: RetryBudget { total: config.pipeline.max_retry },
             },
         )
@@ -60,7 +67,7 @@ pub async fn run(
         extractor,
         sinkers,
         store.boxed(),
-        plan.outset,
+        outset,
         pipeline_options(config, Order::Any, parallel_tables),
         observer,
         stop,
@@ -68,6 +75,22 @@ pub async fn run(
     .await?;
     report(&outcome, skipped, started.elapsed());
     Ok(outcome.end)
+}
+
+/// Takes rows back that are copied again and that the target could not tell from those that it has.
+async fn take_back(taken_back: &[TakenBack], target: &mut dyn Target, inscriber: Option<&dyn Inscriber>) -> Result<()> {
+    for TakenBack { table, rows, then } in taken_back {
+        let Some(inscriber) = inscriber else {
+            tracing::warn!(
+                "{}: rows without a usable key are copied again, and may be in the target twice",
+                table.target
+            );
+            continue;
+        };
+        let position = inscriber.inscribe(&[Entry { rung: Rung::Current, position: then.clone() }])?;
+        target.take_back(table, *rows, &position).await?;
+    }
+    Ok(())
 }
 
 fn report(outcome: &Outcome, skipped: usize, elapsed: Duration) {

@@ -1,11 +1,12 @@
 //! Where a task's positions are: in the files of its log_dir, or in a position table with copies in those files.
 
 use std::fmt;
+use std::sync::Arc;
 
 use dt_common::config::{PositionTable, ResumeKind, TaskConfig};
 use dt_common::{Error, Result};
 use dt_resumer::sql::{Holder, Lease, Peeked, SqlOptions, SqlStore};
-use dt_resumer::{Loaded, LogStore, Mirrored, PositionStore, Rewind};
+use dt_resumer::{Inscriber, Loaded, LogStore, Mirrored, PositionStore, Rewind};
 
 use super::options::log_options;
 
@@ -20,15 +21,15 @@ pub enum Store {
 impl Store {
     /// Takes hold of the log_dir, and of the task in its position table.
     pub async fn open(config: &TaskConfig, take_over: bool) -> Result<Store> {
-        if take_over && !matches!(config.resumer.kind, ResumeKind::FromDb(_)) {
-            return Err(Error::config("--take-over is for [resumer] resume_type=from_db")
+        if take_over && config.resumer.kind.table().is_none() {
+            return Err(Error::config("--take-over is for [resumer] resume_type=from_target and from_db")
                 .hint("start without it: a process that holds this log_dir is there, or it is gone"));
         }
         let files = LogStore::open(log_options(config)).await?;
         match &config.resumer.kind {
             ResumeKind::Dummy => Ok(Store::Files { files, resumes: false }),
             ResumeKind::FromLog => Ok(Store::Files { files, resumes: true }),
-            ResumeKind::FromDb(table) => {
+            ResumeKind::FromTarget(table) | ResumeKind::FromDb(table) => {
                 // Whoever had this log_dir is gone, for the directory's lock is ours now: its lease need not be waited for.
                 let holder = Holder::here(files.proof());
                 let table = SqlStore::open(SqlOptions { holder, take_over, ..sql_options(config, table) }).await?;
@@ -56,6 +57,15 @@ impl Store {
             tracing::warn!("{warning}");
         }
         Ok(Some(loaded))
+    }
+
+    /// What writes positions together with rows, if they are kept in the target: from here on the store leaves them alone.
+    /// Asked for once the positions are loaded.
+    pub fn inscriber(&mut self, config: &TaskConfig) -> Option<Arc<dyn Inscriber>> {
+        match (self, &config.resumer.kind) {
+            (Store::Table(table), ResumeKind::FromTarget(_)) => Some(table.truth_mut().inscribed()),
+            (Store::Files { .. } | Store::Table(_), _) => None,
+        }
     }
 
     /// A task that starts from the beginning sets aside what an earlier run has left in its log_dir, so that no later one
@@ -137,11 +147,13 @@ pub fn kept(config: &TaskConfig) -> Result<Kept> {
                 .hint("with resume_type=from_log these commands look at what a run has written into log_dir"))
         }
         ResumeKind::FromLog => Ok(Kept { by: "from_log", place: log_dir() }),
-        ResumeKind::FromDb(table) => {
-            let place = format!("{} at {}", table.table, table.endpoint.address);
-            Ok(Kept { by: "from_db", place })
-        }
+        ResumeKind::FromTarget(table) => Ok(Kept { by: "from_target", place: in_table(table) }),
+        ResumeKind::FromDb(table) => Ok(Kept { by: "from_db", place: in_table(table) }),
     }
+}
+
+fn in_table(table: &PositionTable) -> String {
+    format!("{} at {}", table.table, table.endpoint.address)
 }
 
 /// What a start would find, without holding or changing anything.
@@ -166,7 +178,7 @@ pub async fn look(config: &TaskConfig) -> Result<Found> {
             let would_set_aside = dt_resumer::log::peek_holds_positions(options).await?;
             Ok(Found { loaded: None, would_set_aside, holder: None })
         }
-        ResumeKind::FromDb(table) => {
+        ResumeKind::FromTarget(table) | ResumeKind::FromDb(table) => {
             let Peeked { loaded, holder } = dt_resumer::sql::peek(&sql_options(config, table)).await?;
             let would_set_aside = loaded.is_empty() && dt_resumer::log::peek_holds_positions(options).await?;
             Ok(Found { loaded: Some(loaded), would_set_aside, holder })

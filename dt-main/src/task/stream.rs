@@ -30,13 +30,15 @@ pub(super) async fn run(config: &TaskConfig, ends: Ends, stop: watch::Receiver<b
     let extractor = open(config, source.as_mut(), target.as_mut(), resume).await?;
     // Only now that nothing stands against the start is the earlier run's record given up.
     store.set_earlier_run_aside(config, loaded.as_ref()).await?;
+    let filter = config.filter.fingerprint();
+    let outset = Outset { inscriber: store.inscriber(config), filter, ..Outset::default() };
 
     let outcome = dt_pipeline::driver::run(
         extractor,
         // One lane, so one sinker: what one transaction changes, the next may change again.
         vec![target.sinker()],
         store.boxed(),
-        Outset::default(),
+        outset,
         pipeline_options(config, Order::PerLane, 1),
         Arc::new(StreamProgress::new()),
         stop,
@@ -70,7 +72,25 @@ pub fn resume_point(config: &TaskConfig, target: &dyn Target, loaded: Option<&Lo
                 .with("actual", target.identity())
                 .hint("if it is the same data on another server (a failover, a restored backup), set [resumer] allow_other_server=true; to start over, set [resumer] resume_type=dummy"))
         }
-        Some(_) | None => Ok(Some(stored.entry.position.clone())),
+        Some(_) | None => {
+            let position = stored.entry.position.clone();
+            refuse_another_filter(config, &position)?;
+            Ok(Some(position))
+        }
+    }
+}
+
+/// A transaction that was applied in part goes on with the filter that it was begun with.
+fn refuse_another_filter(config: &TaskConfig, position: &Position) -> Result<()> {
+    match position.behind() {
+        Some(behind) if behind.filter != config.filter.fingerprint() => {
+            Err(Error::user("[filter] was changed in the midst of a large transaction")
+                .with("changes of it in the target", behind.changes)
+                .hint(
+                    "start once more with the filter as it was, and change it after that transaction has been applied",
+                ))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

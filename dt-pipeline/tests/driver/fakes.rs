@@ -70,6 +70,7 @@ impl LaneSender {
             rows,
             progress: Some(at(self.lane, self.row + rows)),
             checkpoint: Some(at(self.lane, self.row + rows)),
+            behind: 0,
         };
         self.outlet.rows(block).await?;
         self.row += rows;
@@ -256,6 +257,7 @@ impl Run {
                     rows: 20,
                     bytes: 8 * 1024,
                     age: Duration::from_millis(100),
+                    empty_age: Duration::from_millis(100),
                     full_block_bytes: u64::MAX,
                 },
                 checkpoint_interval: 10 * SEC,

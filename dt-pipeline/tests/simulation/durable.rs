@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dt_common::ladder::{Entry, Rung};
-use dt_common::position::Position;
+use dt_common::position::{Position, PositionWrite};
 use dt_pipeline::Order;
 
 use crate::source::{Row, Source, row_of};
@@ -31,6 +31,10 @@ pub struct Durable {
     pub acknowledged: BTreeMap<u32, u64>,
     pub saves: u64,
     pub last_checkpoint_was_none: bool,
+    /// Of positions that are committed with rows: how many rows behind the checkpoint are there.
+    pub behind: BTreeMap<u32, u64>,
+    /// What the last transaction of each lane has written.
+    inscribed: BTreeMap<u32, Vec<String>>,
 }
 
 /// Few keys, so that order within a lane matters.
@@ -46,10 +50,42 @@ impl Durable {
         }
     }
 
+    /// A transaction of rows and of the positions that they brought along. One that is tried again first asks whether it is
+    /// there.
+    pub fn commit_with(&mut self, lane: u32, rows: &[Row], position: &PositionWrite, is_retried: bool) {
+        if is_retried && self.inscribed.get(&lane) == Some(&position.statements) {
+            return;
+        }
+        self.commit(rows);
+        for statement in &position.statements {
+            let words: Vec<u64> = statement.split(' ').filter_map(|word| word.parse().ok()).collect();
+            let (map, other) = match statement.starts_with("current") {
+                true => (&mut self.current, None),
+                false => (&mut self.checkpoint, Some(&mut self.behind)),
+            };
+            map.insert(lane, words[0]);
+            if let Some(behind) = other {
+                behind.insert(lane, words[1]);
+            }
+        }
+        self.inscribed.insert(lane, position.statements.clone());
+    }
+
+    /// Takes the rows of a lane back that were counted.
+    pub fn take_back(&mut self, lane: u32) {
+        self.committed.retain(|row, _| row.0 != lane);
+        self.current.remove(&lane);
+        self.inscribed.remove(&lane);
+    }
+
     /// Makes positions durable, one after the other.
     pub fn save(&mut self, entries: &[Entry], source: &Source) -> Checked {
         self.saves += 1;
         for Entry { rung, position } in entries {
+            if source.inscribed && matches!(rung, Rung::Current | Rung::Checkpoint) && row_of(position).is_some() {
+                // It is there already, and may have moved on.
+                continue;
+            }
             self.last_checkpoint_was_none = *rung == Rung::Checkpoint && *position == Position::None;
             match rung {
                 Rung::Finished if source.grouped > 0 && *position == source.group_finished() => {
@@ -105,6 +141,16 @@ impl Durable {
             ensure(current <= applied, || format!("lane {id}: recorded {current} > applied {applied}"))?;
             ensure(checkpoint <= applied, || format!("lane {id}: checkpoint {checkpoint} > applied {applied}"))?;
             ensure(applied <= read, || format!("lane {id}: applied {applied} > read {read}"))?;
+            if source.inscribed {
+                let there = match source.order {
+                    Order::Any => current,
+                    Order::PerLane => checkpoint + of(&self.behind),
+                };
+                ensure(applied == there, || format!("lane {id}: {applied} rows, and {there} are recorded"))?;
+                let rows = self.committed.range((id, 0)..=(id, u64::MAX));
+                let once = rows.clone().count() as u64 == applied && rows.clone().all(|(_, &times)| times == 1);
+                ensure(once, || format!("lane {id}: not every row is there once and in order"))?;
+            }
             if self.finished.contains(&id) {
                 ensure(applied == lane.rows, || format!("lane {id}: finished with {applied} of {}", lane.rows))?;
             }

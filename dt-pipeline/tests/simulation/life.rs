@@ -7,18 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dt_common::ladder::{Entry, Recordable, Rung, Saved};
+use dt_common::position::{PositionWrite, Settle};
 use dt_common::{Error, ErrorClass, LaneId};
 use dt_connector::outlet::Delivery;
 use dt_connector::retry::RetryBudget;
-use dt_connector::{Batch, Event};
+use dt_connector::{Batch, Event, Turn};
 use dt_pipeline::recorder::RecordOptions;
 use dt_pipeline::state::{Action, Input, State, StateOptions};
 use dt_pipeline::{BatchLimits, End, LaneGroup, Order, Outcome, Outset};
+use dt_resumer::Inscriber;
 use tokio::sync::Semaphore;
 
 use crate::chance::Chance;
 use crate::durable::{Checked, Durable, ensure};
-use crate::source::{Row, Source, rows_of};
+use crate::source::{Row, Source, row_of, rows_of};
 
 /// What is built in wrong on purpose, to see that the checks see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,10 @@ pub enum Sabotage {
     SavedTooEarly,
     /// The time of the deadline is not told.
     NoTicks,
+    /// A batch that is tried again does not ask whether it is there.
+    NotSettled,
+    /// Batches are committed out of their turn.
+    OutOfTurn,
 }
 
 /// How a life goes, beside its schedule.
@@ -69,6 +75,8 @@ pub struct Life<'a> {
     state: State,
     now: Duration,
     pending: Vec<(Duration, Operation)>,
+    // What cannot go on before something else has happened.
+    waiting: Vec<Operation>,
     budget: Arc<Semaphore>,
     lanes: Vec<Reading>,
     reader_stopped: bool,
@@ -87,6 +95,8 @@ pub struct Life<'a> {
 
 struct Reading {
     lane: u32,
+    // Where it can be resumed; what is there already is not sent.
+    begins_after: u64,
     next: u64,
     started: bool,
     ended: bool,
@@ -99,6 +109,25 @@ enum Operation {
     Save(Recordable),
     Acknowledge(Saved),
     Stop,
+}
+
+/// Writes positions down as words: what it is, the row, and for a checkpoint how many rows behind it are there.
+#[derive(Debug)]
+struct Scribe;
+
+impl Inscriber for Scribe {
+    fn inscribe(&self, entries: &[Entry]) -> dt_common::Result<PositionWrite> {
+        let words = |entry: &Entry| {
+            let row = row_of(&entry.position).expect("a position of a row").1;
+            let behind = entry.position.behind().map_or(0, |behind| behind.changes);
+            match entry.rung {
+                Rung::Current => format!("current {row}"),
+                Rung::Checkpoint | Rung::Finished => format!("checkpoint {row} {behind}"),
+            }
+        };
+        let settle = Settle { wait: String::new(), written: None };
+        Ok(PositionWrite { guard: String::new(), statements: entries.iter().map(words).collect(), settle })
+    }
 }
 
 /// What a start would say of the lanes that are one table.
@@ -126,12 +155,17 @@ impl<'a> Life<'a> {
         given: Circumstances,
     ) -> Self {
         let of = |map: &BTreeMap<u32, u64>, lane| map.get(&lane).copied().unwrap_or(0);
+        for lane in source.lanes.iter().filter(|lane| source.inscribed && !lane.keyed) {
+            if !durable.finished.contains(&lane.id) {
+                durable.take_back(lane.id);
+            }
+        }
         let resumed = source.lanes.iter().filter(|lane| !durable.finished.contains(&lane.id)).map(|lane| {
-            let after = match source.order {
-                Order::Any => of(&durable.current, lane.id),
-                Order::PerLane => of(&durable.checkpoint, lane.id),
+            let (begins_after, there) = match source.order {
+                Order::Any => (of(&durable.current, lane.id), 0),
+                Order::PerLane => (of(&durable.checkpoint, lane.id), of(&durable.behind, lane.id)),
             };
-            Reading { lane: lane.id, next: after + 1, started: false, ended: false }
+            Reading { lane: lane.id, begins_after, next: begins_after + there + 1, started: false, ended: false }
         });
         let lanes: Vec<Reading> = resumed.collect();
         let options = StateOptions {
@@ -140,6 +174,7 @@ impl<'a> Life<'a> {
                 rows: chance.between(1, 8),
                 bytes: chance.between(16, 160),
                 age: Duration::from_millis(chance.between(1, 20)),
+                empty_age: Duration::from_millis(20),
                 full_block_bytes: chance.between(8, 40),
             },
             record: RecordOptions {
@@ -148,7 +183,9 @@ impl<'a> Life<'a> {
                 retry: RetryBudget { total: Duration::from_secs(3600) },
             },
         };
-        let state = State::new(options, outset(source, durable, &lanes));
+        let mut outset = outset(source, durable, &lanes);
+        outset.inscriber = source.inscribed.then(|| Arc::new(Scribe) as Arc<dyn Inscriber>);
+        let state = State::new(options, outset);
         let mut pending = vec![(Duration::ZERO, Operation::Read)];
         pending.extend(given.stop_at_ms.map(|at| (Duration::from_millis(at), Operation::Stop)));
         Life {
@@ -161,6 +198,7 @@ impl<'a> Life<'a> {
             given,
             state,
             pending,
+            waiting: Vec::new(),
             lanes,
             now: Duration::ZERO,
             reader_stopped: false,
@@ -186,7 +224,9 @@ impl<'a> Life<'a> {
                 continue;
             };
             self.steps += 1;
-            for action in self.state.on(input, self.now) {
+            let actions = self.state.on(input, self.now);
+            self.pending.extend(std::mem::take(&mut self.waiting).into_iter().map(|operation| (self.now, operation)));
+            for action in actions {
                 if let Action::Finish(result) = action {
                     ensure(self.pending.iter().all(|(_, left)| matches!(left, Operation::Stop)), || {
                         "finished with something in flight".into()
@@ -301,13 +341,12 @@ impl<'a> Life<'a> {
             let units = ((last - reading.next + 1) as u32).min(self.given.budget_rows);
             let Ok(memory) = self.budget.clone().try_acquire_many_owned(units) else {
                 // Waits for memory: looks again when something else has happened.
-                let next = self.pending.iter().map(|(at, _)| *at).chain(self.state.deadline()).min();
-                if let Some(next) = next {
-                    self.pending.push((next + Duration::from_nanos(1), Operation::Read));
-                }
+                self.waiting.push(Operation::Read);
                 return None;
             };
-            let block = lane.block(source.order, reading.next, last);
+            let is_first = source.inscribed && !std::mem::replace(&mut reading.started, true);
+            let begins_after = is_first.then_some(reading.begins_after);
+            let block = lane.block(source, reading.next, last, begins_after);
             reading.next = last + 1;
             let read = self.read.entry(lane.id).or_default();
             *read = last.max(*read);
@@ -329,6 +368,15 @@ impl<'a> Life<'a> {
             self.durable.commit(&rows);
             return Ok(None);
         };
+        let in_turn = self.given.sabotage != Sabotage::OutOfTurn;
+        if in_turn && batch.turn().is_some_and(Turn::is_lost) {
+            return Ok(Some(Input::ApplyFailed(Error::fatal("an earlier batch was refused"))));
+        }
+        if in_turn && batch.turn().is_some_and(|turn| !turn.has_come()) {
+            // Its rows are written, and it waits for those before it: looks again when something else has happened.
+            self.waiting.push(Operation::Commit { rows, batch: Some(batch), tried });
+            return Ok(None);
+        }
         let chance = &mut self.chance;
         let mut one_in = |n: u64| n > 0 && chance.one_in(n);
         if !tried && one_in(self.given.refused_applies) {
@@ -339,11 +387,12 @@ impl<'a> Life<'a> {
         if !lost || one_in(2) {
             self.check_order(&rows)?;
             self.check_ddl(&rows)?;
-            self.durable.commit(&rows);
+            self.write(&rows, &batch);
         }
         if lost {
             // The sinker tries the same batch again; the state does not hear of it.
-            self.begin(Operation::Commit { rows, batch: Some(batch), tried: true });
+            let again = if self.given.sabotage == Sabotage::NotSettled { batch } else { batch.tried_again() };
+            self.begin(Operation::Commit { rows, batch: Some(again), tried: true });
             return Ok(None);
         }
         if self.given.sabotage == Sabotage::WrongTicket {
@@ -363,6 +412,13 @@ impl<'a> Life<'a> {
         let applied = (begun..).take_while(|&row| self.reported.contains(&(lane, row))).last().unwrap_or(0);
         self.progressed.push((self.now, lane, applied));
         Ok(Some(Input::Applied { applied: batch.committed(), replaced_rows: 0 }))
+    }
+
+    fn write(&mut self, rows: &[Row], batch: &Batch) {
+        match batch.position() {
+            Some(position) => self.durable.commit_with(batch.lane().0, rows, position, batch.is_retried()),
+            None => self.durable.commit(rows),
+        }
     }
 
     fn begun(&self, lane: u32) -> u64 {
@@ -420,7 +476,8 @@ impl<'a> Life<'a> {
 
     // A crash redoes no more than what was applied within an interval and the saves around it.
     fn check_redo(&mut self) -> Checked {
-        if self.given.flaky_saves > 0 || self.given.sabotage != Sabotage::None {
+        // Where positions are committed with rows, nothing is redone: that is checked with every step.
+        if self.source.inscribed || self.given.flaky_saves > 0 || self.given.sabotage != Sabotage::None {
             return Ok(());
         }
         let bound = Duration::from_millis(self.given.interval_ms + 3 * self.given.slowest_ms);
@@ -451,7 +508,9 @@ impl<'a> Life<'a> {
                 continue;
             }
             match operation {
-                Operation::Commit { rows, .. } => self.durable.commit(&rows),
+                Operation::Commit { batch: Some(batch), .. } if batch.turn().is_some_and(|turn| !turn.has_come()) => {}
+                Operation::Commit { rows, batch: Some(batch), .. } => self.write(&rows, &batch),
+                Operation::Commit { rows, batch: None, .. } => self.durable.commit(&rows),
                 // A save of several entries may be torn between two of them.
                 Operation::Save(recordable) => {
                     let entries = recordable.entries();

@@ -159,6 +159,8 @@ fn the_checks_see_what_is_built_in_wrong() {
         (Order::PerLane, Sabotage::SavedTooEarly),
         (Order::Any, Sabotage::WrongTicket),
         (Order::Any, Sabotage::NoTicks),
+        (Order::Any, Sabotage::OutOfTurn),
+        (Order::PerLane, Sabotage::NotSettled),
     ] {
         let caught = caught(order, sabotage);
         println!("{order:?} with {sabotage:?}: {caught} of 300 runs are caught");

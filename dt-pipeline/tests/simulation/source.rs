@@ -20,6 +20,8 @@ pub struct Source {
     pub lanes: Vec<Lane>,
     /// Of a snapshot: so many lanes, the first ones, are the chunks of one table.
     pub grouped: u32,
+    /// Positions are committed together with rows.
+    pub inscribed: bool,
 }
 
 pub struct Lane {
@@ -50,7 +52,7 @@ impl Source {
             Order::Any => chance.between(0, lanes.len() as u64) as u32,
             Order::PerLane => 0,
         };
-        Source { order, lanes, grouped }
+        Source { order, lanes, grouped, inscribed: chance.one_in(2) }
     }
 
     /// What is recorded of the group when it begins.
@@ -74,13 +76,15 @@ impl Source {
 }
 
 impl Lane {
-    /// Rows `first..=last`, with the positions that a real extractor would send.
-    pub fn block(&self, order: Order, first: u64, last: u64) -> Block {
+    /// Rows `first..=last`, with the positions that a real extractor would send. `begins_after` is where the stream begins,
+    /// which its first block says.
+    pub fn block(&self, source: &Source, first: u64, last: u64, begins_after: Option<u64>) -> Block {
         let data: Vec<u8> =
             (first..=last).flat_map(|row| [u64::from(self.id), row].map(u64::to_be_bytes).concat()).collect();
-        let checkpoint = match order {
-            Order::Any => None,
-            Order::PerLane => self.commit_at_or_before(last).filter(|&commit| commit >= first),
+        let commit = self.commit_at_or_before(last).unwrap_or(0);
+        let (checkpoint, behind) = match source.order {
+            Order::Any => (None, 0),
+            Order::PerLane => (Some(commit).filter(|&commit| commit >= first).or(begins_after), last - commit),
         };
         let contents = match self.ddls.contains(&first) {
             true => {
@@ -95,8 +99,10 @@ impl Lane {
             format: RowFormat::MysqlText,
             data: Bytes::from(data),
             rows: last - first + 1,
-            progress: self.keyed.then(|| at(self.id, last)),
+            // Where positions are committed with rows, rows without a key are counted.
+            progress: (self.keyed || source.inscribed).then(|| at(self.id, last)),
             checkpoint: checkpoint.map(|row| at(self.id, row)),
+            behind,
         }
     }
 
@@ -131,26 +137,29 @@ fn table(lane: u32) -> Arc<RoutedTable> {
     Arc::new(RoutedTable { source, target: id, target_columns: vec![] })
 }
 
-/// The position after a row; the pipeline never looks inside, so any variant serves.
+/// The position after a row; the pipeline never looks inside, so any variant serves that can say what is behind it.
 fn at(lane: u32, row: u64) -> Position {
-    Position::Redis(position::Redis {
-        repl_id: String::new(),
-        repl_port: 0,
-        repl_offset: row,
-        now_db_id: i64::from(lane),
+    Position::MysqlCdc(position::MysqlCdc {
+        server_id: lane.to_string(),
+        binlog_filename: String::new(),
+        next_event_position: row,
+        gtid_set: String::new(),
         timestamp: String::new(),
+        behind: None,
+        lineage: Lineage::default(),
     })
 }
 
 /// The row that a position of [`at`] stands after.
 pub fn row_of(position: &Position) -> Option<Row> {
     match position {
-        Position::Redis(at) => Some((u32::try_from(at.now_db_id).ok()?, at.repl_offset)),
+        Position::MysqlCdc(at) => Some((at.server_id.parse().ok()?, at.next_event_position)),
         Position::None
         | Position::RdbSnapshot(_)
+        | Position::RdbSnapshotRows(_)
         | Position::RdbSnapshotFinished(_)
         | Position::RdbSnapshotSplit(_)
-        | Position::MysqlCdc(_)
+        | Position::Redis(_)
         | Position::PgCdc(_)
         | Position::MongoCdc(_) => None,
     }

@@ -458,6 +458,7 @@ fn a_line_in_the_wrong_file_counts_and_survives_rewriting() {
 fn positions_of_a_stream_and_of_tables_outside_the_task_survive_rewriting() {
     let disk = PowerDisk::new();
     let cdc = |at| MysqlCdc {
+        behind: None,
         server_id: String::new(),
         binlog_filename: "bin.1".to_owned(),
         next_event_position: at,

@@ -161,6 +161,7 @@ fn a_finished_table_of_another_server_is_refused_as_well() {
 #[test]
 fn positions_of_another_task_are_refused() {
     let position = Position::PgCdc(PgCdc {
+        behind: None,
         lsn: "0/1".to_owned(),
         timestamp: String::new(),
         origin: None,

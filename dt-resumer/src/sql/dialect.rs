@@ -236,6 +236,26 @@ impl Dialect {
         format!("SELECT id FROM {table} WHERE {} AND position_data = {fence} {share}", self.is_fence(task_id))
     }
 
+    /// Gives one row as long as the fence is as `fence` says, once no transaction is left that has passed
+    /// [`Dialect::guard`].
+    pub(crate) fn wait(self, table: &str, task_id: &str, fence: &str) -> String {
+        let fence = self.string(fence);
+        format!("SELECT id FROM {table} WHERE {} AND position_data = {fence} FOR UPDATE", self.is_fence(task_id))
+    }
+
+    /// Gives a row if the position of this place is this one; `task_id` and `data` are literals.
+    pub(crate) fn is_written(self, table: &str, task_id: &str, resumer_type: &str, key: &str, data: &str) -> String {
+        // Byte by byte, whatever collation an older table has: keys that differ in case are different keys.
+        let position = match self {
+            Dialect::Mysql => "CONVERT(position_data USING utf8mb4) COLLATE utf8mb4_bin",
+            Dialect::Postgres => "position_data",
+        };
+        format!(
+            "SELECT id FROM {table} WHERE task_id = {task_id} AND resumer_type = '{resumer_type}' AND position_key = '{key}' \
+             AND {position} = {data}"
+        )
+    }
+
     /// Deletes a task's positions and leaves its fence.
     pub(crate) fn delete_positions(self, table: &str, task_id: &str) -> String {
         format!("DELETE FROM {table} WHERE task_id = {task_id} AND resumer_type <> '{FENCE}'")

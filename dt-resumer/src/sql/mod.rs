@@ -30,19 +30,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dt_common::config::Endpoint;
-use dt_common::ladder::{Recordable, Saved};
+use dt_common::ladder::{Entry, Recordable, Saved};
+use dt_common::position::PositionWrite;
 use dt_common::position::line::Stamp;
-use dt_common::{Error, Result, TableId};
+use dt_common::{Error, Position, Result, TableId};
 use tokio::sync::{Mutex, watch};
 
 pub use dialect::Dialect;
 pub use fence::{Fence, Holder};
 pub use lease::{LEASE, Lease, RENEWED_EVERY};
-pub use write::{Limits, PositionWrite, PositionWriter};
+pub use write::{Limits, PositionWriter};
 
 use crate::loaded::Loaded;
 use crate::rewind::{Forget, Rewind};
-use crate::store::{PositionStore, SaveFailed};
+use crate::store::{Inscriber, PositionStore, SaveFailed};
 use address::Address;
 use lease::Held;
 use link::TextRow;
@@ -88,6 +89,8 @@ pub struct SqlStore {
     lost: watch::Receiver<bool>,
     writer: PositionWriter,
     table: Arc<str>,
+    // Progress is written by whoever writes the rows; see `inscribed`.
+    is_inscribed: bool,
 }
 
 impl SqlStore {
@@ -110,7 +113,14 @@ impl SqlStore {
         let (lose, lost) = watch::channel(false);
         // It ends by itself when nobody has the lease any more.
         tokio::spawn(lease::renew(Arc::downgrade(&held), lose));
-        Ok(SqlStore { held, lost, writer, table: name })
+        Ok(SqlStore { held, lost, writer, table: name, is_inscribed: false })
+    }
+
+    /// From here on progress is written in the transactions of the rows that it stands for (see [`Inscriber`]), and is
+    /// there before it is saved: what is saved leaves it as it is, for it may have moved on.
+    pub fn inscribed(&mut self) -> Arc<dyn Inscriber> {
+        self.is_inscribed = true;
+        Arc::new(self.writer.clone())
     }
 
     /// The lease, to be given back when all writing is over.
@@ -167,7 +177,15 @@ impl PositionStore for SqlStore {
     }
 
     async fn save(&mut self, recordable: Recordable) -> Result<Saved, SaveFailed> {
-        let written = match self.writer.statements(recordable.entries()) {
+        let entries = recordable.entries();
+        let written = match self.is_inscribed {
+            true => {
+                let not_inscribed: Vec<Entry> = entries.iter().filter(|entry| !is_inscribed(entry)).cloned().collect();
+                self.writer.statements(&not_inscribed)
+            }
+            false => self.writer.statements(entries),
+        };
+        let written = match written {
             Ok(write) => self.write(&write).await,
             Err(error) => Err(error),
         };
@@ -185,6 +203,21 @@ impl PositionStore for SqlStore {
         }
         let write = self.writer.rewind(rewind)?;
         self.write(&write).await
+    }
+}
+
+/// Whether the position is one that moves with rows. How a table is split comes before its rows, and that a table or a chunk
+/// is finished comes after them.
+fn is_inscribed(entry: &Entry) -> bool {
+    match &entry.position {
+        Position::RdbSnapshot(_)
+        | Position::RdbSnapshotRows(_)
+        | Position::MysqlCdc(_)
+        | Position::PgCdc(_)
+        | Position::MongoCdc(_)
+        | Position::Redis(_)
+        | Position::None => true,
+        Position::RdbSnapshotFinished(_) | Position::RdbSnapshotSplit(_) => false,
     }
 }
 

@@ -119,6 +119,7 @@ fn entry_of(row: &Row) -> Result<Entry, String> {
         Position::None
         | Position::RdbSnapshot(_)
         | Position::RdbSnapshotFinished(_)
+        | Position::RdbSnapshotRows(_)
         | Position::RdbSnapshotSplit(_) => (false, false),
     };
     let rung = match (row.resumer_type.as_str(), is_stream) {

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use dt_common::position::PositionWrite;
 use dt_common::{Error, ErrorClass, Result};
 
 use super::address::Address;
 use super::dialect::Dialect;
 use super::link::{Failure, Link, TextRow};
-use super::write::{Limits, PositionWrite};
+use super::write::Limits;
 
 /// How long a transaction may take. Longer is a link that carries nothing any more.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -162,13 +163,9 @@ fn not_built(feature: &'static str, address: &Address) -> Failure {
 
 /// Says who took the task over.
 pub(crate) fn taken_over(by: Option<&super::fence::Holder>) -> Error {
-    let error = Error::user("another process has taken this task over: nothing more is written here");
-    let error = match by {
+    let error = Error::taken_over();
+    match by {
         Some(holder) => error.with("by", holder),
         None => error,
-    };
-    error.hint(
-        "what was recorded is whole, and the other process goes on from it; let only one of the two run, or give each \
-         task a [global] task_id of its own",
-    )
+    }
 }

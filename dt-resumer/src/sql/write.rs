@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use dt_common::ladder::Entry;
-use dt_common::position::{RdbSnapshotFinished, wire};
+use dt_common::position::{PositionWrite, RdbSnapshotFinished, Settle, wire};
 use dt_common::{Error, Position, Result, TableId};
 
 use super::dialect::Dialect;
@@ -13,6 +13,7 @@ use super::key;
 use super::rows::{CHUNK, Foreign, Place, newest};
 use crate::loaded::Slot;
 use crate::rewind::{Forget, Rewind};
+use crate::store::Inscriber;
 
 /// Rows of one statement, at most.
 const STATEMENT_ROWS: usize = 1000;
@@ -38,16 +39,6 @@ impl Limits {
     pub fn none() -> Limits {
         Limits { statement_bytes: 1024 * 1024, packet_bytes: usize::MAX, data_bytes: None }
     }
-}
-
-/// What writes positions within a transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PositionWrite {
-    /// Comes first. It must give exactly one row: none says that the task was taken over by another process, and then the
-    /// transaction must not be committed.
-    pub guard: String,
-    /// Follow in this order. Executed again, they change nothing.
-    pub statements: Vec<String>,
 }
 
 /// Makes the statements of one task and one epoch.
@@ -117,7 +108,16 @@ impl PositionWriter {
         if rows.count > 0 {
             statements.push(self.dialect.upsert(&self.table, &rows.text));
         }
-        Ok(PositionWrite { guard: self.guard(), statements })
+        let written = newest.iter().next_back().map(|(place, (entry, _))| {
+            let data = self.dialect.string(&wire::to_json(&entry.position));
+            self.dialect.is_written(&self.table, &self.task_id, place.resumer_type, &place.key, &data)
+        });
+        Ok(self.guarded(statements, written))
+    }
+
+    fn guarded(&self, statements: Vec<String>, written: Option<String>) -> PositionWrite {
+        let wait = self.dialect.wait(&self.table, &self.task_id, &self.fence);
+        PositionWrite { guard: self.guard(), statements, settle: Settle { wait, written } }
     }
 
     /// Gives one row as long as the epoch is ours.
@@ -128,7 +128,7 @@ impl PositionWriter {
     /// Deletes all positions of the task.
     pub(crate) fn reset(&self) -> PositionWrite {
         let delete = self.dialect.delete_positions(&self.table, &self.task_id);
-        PositionWrite { guard: self.guard(), statements: vec![delete] }
+        self.guarded(vec![delete], None)
     }
 
     /// Forgets and puts, in one transaction.
@@ -153,7 +153,7 @@ impl PositionWriter {
             statements.push(format!("DELETE FROM {} WHERE id IN ({})", self.table, ids.join(", ")));
         }
         statements.extend(self.statements(&rewind.put)?.statements);
-        Ok(PositionWrite { guard: self.guard(), statements })
+        Ok(self.guarded(statements, None))
     }
 
     fn row(&self, place: &Place, entry: &Entry, slot: &Slot) -> Result<String> {
@@ -172,6 +172,12 @@ impl PositionWriter {
             );
         }
         Ok(row)
+    }
+}
+
+impl Inscriber for PositionWriter {
+    fn inscribe(&self, entries: &[Entry]) -> Result<PositionWrite> {
+        self.statements(entries)
     }
 }
 

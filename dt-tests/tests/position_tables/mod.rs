@@ -1,4 +1,4 @@
-//! What the tests of `resume_type=from_db` share: a position table on a shared server, and what stands in it.
+//! What the tests of `resume_type=from_db` and `from_target` share: a position table on a shared server, and what stands in it.
 
 // Each test binary uses some of it.
 #![allow(dead_code)]
@@ -11,20 +11,39 @@ use dt_tests::task::Task;
 /// A position table on a server's own place for it; gone with the next test of that name.
 pub struct Positions {
     server: &'static Server,
+    database: Option<String>,
     schema: String,
 }
 
 impl Positions {
-    /// Nothing is made but for what the task makes.
+    /// On a shared source. Nothing is made but for what the task makes.
     pub fn on(kind: Kind, name: &str) -> Result<Positions> {
-        let server = &servers::pair(kind)?.source;
-        let schema = format!("pos_{name}");
-        let db = server.db()?;
+        Positions::within(&servers::pair(kind)?.source, None, name)
+    }
+
+    /// In a target, where PostgreSQL wants to know the database.
+    pub fn in_target(server: &'static Server, database: &str) -> Result<Positions> {
+        let database = (server.kind().dialect() == Dialect::Postgres).then_some(database);
+        Positions::within(server, database, "target")
+    }
+
+    fn within(server: &'static Server, database: Option<&str>, name: &str) -> Result<Positions> {
+        let (schema, database) = (format!("pos_{name}"), database.map(str::to_owned));
+        let kind = server.kind();
+        let db = match &database {
+            Some(database) => server.database(database)?,
+            None => server.db()?,
+        };
         match kind.dialect() {
             Dialect::Mysql => db.exec(format!("DROP DATABASE IF EXISTS {schema}"))?,
             Dialect::Postgres => db.exec(format!("DROP SCHEMA IF EXISTS {schema} CASCADE"))?,
         }
-        Ok(Positions { server, schema })
+        Ok(Positions { server, database, schema })
+    }
+
+    /// The task with its positions in its target, here.
+    pub fn of_target(&self, task: Task) -> Task {
+        task.set("resumer", "resume_type", "from_target").set("resumer", "table_full_name", self.table())
     }
 
     /// What another task of the same test has made there.
@@ -55,7 +74,10 @@ impl Positions {
     }
 
     pub fn db(&self) -> Result<Db> {
-        self.server.db()
+        match &self.database {
+            Some(database) => self.server.database(database),
+            None => self.server.db(),
+        }
     }
 
     /// The table's name in SQL.

@@ -142,6 +142,10 @@ fn table() -> impl Strategy<Value = TableId> {
     (any::<String>(), any::<String>()).prop_map(|(schema, table)| TableId { schema, table })
 }
 
+fn behind() -> impl Strategy<Value = Option<Behind>> {
+    proptest::option::of((1..u64::MAX, any::<String>()).prop_map(|(changes, filter)| Behind { changes, filter }))
+}
+
 fn lineage() -> impl Strategy<Value = Lineage> {
     (any::<Option<String>>(), any::<Option<String>>()).prop_map(|(source, target)| Lineage { source, target })
 }
@@ -181,15 +185,19 @@ fn position() -> impl Strategy<Value = Position> {
                 lineage
             })
         ),
+        (db_type(), table(), chunk(), any::<u64>(), lineage()).prop_map(|(db_type, table, chunk, rows, lineage)| {
+            Position::RdbSnapshotRows(RdbSnapshotRows { db_type, table, chunk, rows, lineage })
+        }),
         (db_type(), table(), chunk(), lineage()).prop_map(|(db_type, table, chunk, lineage)| {
             Position::RdbSnapshotFinished(RdbSnapshotFinished { db_type, table, chunk, lineage })
         }),
         (db_type(), table(), bounds(), lineage()).prop_map(|(db_type, table, bounds, lineage)| {
             Position::RdbSnapshotSplit(RdbSnapshotSplit { db_type, table, bounds, lineage })
         }),
-        (text(), text(), any::<u64>(), text(), text(), lineage()).prop_map(
-            |(server_id, binlog_filename, next_event_position, gtid_set, timestamp, lineage)| {
+        (text(), text(), any::<u64>(), text(), text(), behind(), lineage()).prop_map(
+            |(server_id, binlog_filename, next_event_position, gtid_set, timestamp, behind, lineage)| {
                 Position::MysqlCdc(MysqlCdc {
+                    behind,
                     server_id,
                     binlog_filename,
                     next_event_position,
@@ -199,10 +207,12 @@ fn position() -> impl Strategy<Value = Position> {
                 })
             }
         ),
-        (text(), text(), any::<Option<(String, u32)>>(), lineage()).prop_map(|(lsn, timestamp, origin, lineage)| {
-            let origin = origin.map(|(slot, timeline)| PgOrigin { slot, timeline });
-            Position::PgCdc(PgCdc { lsn, timestamp, origin, lineage })
-        }),
+        (text(), text(), any::<Option<(String, u32)>>(), behind(), lineage()).prop_map(
+            |(lsn, timestamp, origin, behind, lineage)| {
+                let origin = origin.map(|(slot, timeline)| PgOrigin { slot, timeline });
+                Position::PgCdc(PgCdc { behind, lsn, timestamp, origin, lineage })
+            }
+        ),
         (text(), any::<u64>(), any::<Option<u32>>(), text(), lineage()).prop_map(
             |(resume_token, operation_time, increment, timestamp, lineage)| Position::MongoCdc(MongoCdc {
                 resume_token,

@@ -122,6 +122,7 @@ impl Gatherer {
             data: Bytes::from(command),
             progress: Some(position.clone()),
             checkpoint: Some(position),
+            behind: 0,
         };
         (block, place)
     }
@@ -169,6 +170,7 @@ impl Gatherer {
             data: Bytes::from(data),
             progress: position.clone(),
             checkpoint: position,
+            behind: 0,
         };
         Some((block, place))
     }

@@ -22,6 +22,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use dt_common::config::{Endpoint, Events};
+use dt_common::position::PositionWrite;
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, Result, TableId};
 use dt_connector::{Held, RowFormat, SinkOptions, Sinker, Target};
@@ -77,6 +78,10 @@ impl Target for MongoTarget {
 
     fn formats(&self) -> &[RowFormat] {
         &[RowFormat::Bson]
+    }
+
+    async fn take_back(&mut self, _table: &RoutedTable, _rows: u64, _position: &PositionWrite) -> Result<()> {
+        Err(Error::fatal("rows were to be taken back from a target whose documents all have a key"))
     }
 
     async fn prepare(&mut self, tables: &[Arc<RoutedTable>], _offered: &[RowFormat]) -> Result<Vec<RowFormat>> {

@@ -269,6 +269,7 @@ impl Reader {
             rows,
             progress: Some(position),
             checkpoint: None,
+            behind: 0,
         };
         self.outlet.rows(sending).await?;
         progress.rows += rows;

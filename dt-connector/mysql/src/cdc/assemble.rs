@@ -13,6 +13,7 @@ use dt_common::config::Events;
 use dt_common::position::Lineage;
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, LaneId, Result};
+use dt_connector::sent::{At, Sent};
 use dt_connector::{Block, BlockContents, Change, Op, RowFormat};
 
 use super::binlog::{
@@ -63,6 +64,9 @@ pub struct Assembler {
     place: Place,
     // The end of the last transaction. Its GTIDs are those of `place`, which move with commits only.
     committed: (String, u64),
+    // How much had been read by then.
+    committed_at: At,
+    sent: Sent,
     seconds: u32,
     lineage: Lineage,
     events: Events,
@@ -81,15 +85,22 @@ struct Transaction {
     // Whether rows may come before its end: BEGIN was seen, or MariaDB's GTID event stands for it.
     begun: bool,
     changes: u64,
-    xa: Option<(Xid, Place, Gathered)>,
+    xa: Option<(Xid, Checkpoint, Gathered)>,
 }
 
 /// An XA transaction that is prepared and neither committed nor rolled back.
 #[derive(Debug)]
 struct Prepared {
     // Before its first event.
-    before: Place,
+    before: Checkpoint,
     gathered: Gathered,
+}
+
+/// A place to resume at, and how many changes had been read there.
+#[derive(Clone, Debug)]
+struct Checkpoint {
+    place: Place,
+    at: At,
 }
 
 /// Changes that are not sent yet.
@@ -126,10 +137,13 @@ impl Gathered {
 }
 
 impl Assembler {
-    /// A stream that begins at `place`, which is the end of a transaction.
-    pub fn new(place: Place, events: Events, lineage: Lineage) -> Self {
+    /// A stream that begins at `place`, which is the end of a transaction. Of the changes behind it, the first `applied` are
+    /// left out.
+    pub fn new(place: Place, events: Events, lineage: Lineage, applied: u64) -> Self {
         Assembler {
             committed: (place.file.clone(), place.offset),
+            committed_at: At::default(),
+            sent: Sent::new(applied),
             place,
             seconds: 0,
             lineage,
@@ -142,14 +156,17 @@ impl Assembler {
         }
     }
 
-    /// Where the stream can be resumed: after everything that is committed, before anything that is prepared.
-    pub fn checkpoint(&self) -> Place {
-        let committed =
-            || Place { file: self.committed.0.clone(), offset: self.committed.1, gtids: self.place.gtids.clone() };
+    // Where the stream can be resumed: after everything that is committed, before anything that is prepared.
+    fn checkpoint(&self) -> Checkpoint {
+        let committed = || {
+            let (file, offset) = self.committed.clone();
+            Checkpoint { place: Place { file, offset, gtids: self.place.gtids.clone() }, at: self.committed_at }
+        };
         let prepared = self.prepared.values().map(|prepared| &prepared.before);
         // Of one file, or of files that follow each other: the lowest is the one that was prepared first. After
         // `.999999` comes `.1000000`, so that the longer name is the later one.
-        prepared.min_by_key(|place| (place.file.len(), &place.file, place.offset)).cloned().unwrap_or_else(committed)
+        let order = |before: &&Checkpoint| (before.place.file.len(), before.place.file.clone(), before.place.offset);
+        prepared.min_by_key(order).cloned().unwrap_or_else(committed)
     }
 
     /// The end of the last event.
@@ -259,17 +276,23 @@ impl Assembler {
 
     /// What has been gathered since the last block; a block without changes if only the place has moved, `None` if
     /// nothing has.
-    pub fn take_block(&mut self) -> Option<Block> {
+    ///
+    /// # Errors
+    /// What is to be left out is not there any more.
+    pub fn take_block(&mut self) -> Result<Option<Block>> {
         if self.gathered.changes.is_empty() && !self.checkpoint_moved {
-            return None;
+            return Ok(None);
         }
         let Gathered { mut data, mut changes } = std::mem::take(&mut self.gathered);
         // The block may wait for long, and what is reserved and not used would wait with it.
         data.shrink_to_fit();
         changes.shrink_to_fit();
+        self.sent.take(&mut changes);
+        let checkpoint = self.checkpoint();
+        let behind = self.sent.behind(checkpoint.at)?;
         let checkpoint =
-            std::mem::take(&mut self.checkpoint_moved).then(|| self.checkpoint().position(self.seconds, &self.lineage));
-        Some(Block {
+            std::mem::take(&mut self.checkpoint_moved).then(|| checkpoint.place.position(self.seconds, &self.lineage));
+        Ok(Some(Block {
             lane: LANE,
             rows: changes.len() as u64,
             contents: BlockContents::Changes(changes),
@@ -277,7 +300,8 @@ impl Assembler {
             data: Bytes::from(data),
             progress: Some(self.place.position(self.seconds, &self.lineage)),
             checkpoint,
-        })
+            behind,
+        }))
     }
 
     fn begin(&mut self, gtid: Option<Gtid>, begun: bool) -> Result<Next> {
@@ -425,6 +449,7 @@ impl Assembler {
             self.committed.0.clone_from(&self.place.file);
         }
         self.committed.1 = self.place.offset;
+        self.committed_at = self.sent.at(self.gathered.changes.len());
         self.checkpoint_moved = true;
     }
 

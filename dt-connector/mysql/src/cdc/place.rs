@@ -38,6 +38,7 @@ impl Place {
             next_event_position: self.offset,
             gtid_set: self.gtids.as_ref().map_or_else(String::new, GtidSet::to_string),
             timestamp: if seconds == 0 { String::new() } else { utc(seconds) },
+            behind: None,
             lineage: lineage.clone(),
         })
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use dt_common::config::{Events, MysqlCdcOptions};
-use dt_common::position::MysqlCdc;
+use dt_common::position::{Behind, MysqlCdc};
 use dt_common::{Error, Result};
 use dt_connector::retry::{Backoff, chance};
 use dt_connector::{Acknowledger, Extractor, Outlet, Stopped, StreamOptions};
@@ -382,7 +382,7 @@ impl MysqlStream {
                 .map_or_else(String::new, |heartbeat| heartbeat.table.to_string().replace('`', "")),
         );
         let mut stream = self.dump(&place, by_gtid).await?;
-        let mut assembler = Assembler::new(place, self.events, self.stream.lineage.clone());
+        let mut assembler = Assembler::new(place, self.events, self.stream.lineage.clone(), self.applied());
         let mut format = Format::UNANNOUNCED;
         let mut inner_left: u64 = 0;
         let mut looked_at = Instant::now();
@@ -467,6 +467,20 @@ impl MysqlStream {
         }
     }
 
+    /// The changes behind the stored place that are not to come again. On another server transactions may have another
+    /// order: there they come again, and none is missed.
+    fn applied(&self) -> u64 {
+        let Some(stored) = &self.stored else { return 0 };
+        let changes = stored.behind.as_ref().map_or(0, |behind| behind.changes);
+        if changes > 0 && stored.lineage.source.as_ref().is_some_and(|then| *then != self.server.identity) {
+            tracing::warn!(
+                "{changes} changes of a transaction that was applied in part come again, as the source is another server"
+            );
+            return 0;
+        }
+        changes
+    }
+
     /// Begins to write the heartbeat row, if there is to be one.
     fn beat(&self) -> Option<tokio::task::JoinHandle<()>> {
         self.options.heartbeat.clone().map(|beat| {
@@ -476,12 +490,15 @@ impl MysqlStream {
     }
 
     async fn send(&mut self, assembler: &mut Assembler, outlet: &Outlet) -> std::result::Result<(), Ended> {
-        let Some(block) = assembler.take_block() else { return Ok(()) };
-        let checkpoint = block.checkpoint.clone();
+        let Some(block) = assembler.take_block()? else { return Ok(()) };
+        let (checkpoint, behind) = (block.checkpoint.clone(), block.behind);
         outlet.rows(block).await?;
         // A new connection goes on from what was sent: it will be applied, or the whole task ends.
         if let Some(dt_common::Position::MysqlCdc(checkpoint)) = checkpoint {
             self.stored = Some(checkpoint);
+        }
+        if let Some(stored) = &mut self.stored {
+            stored.behind = (behind > 0).then(|| Behind { changes: behind, filter: String::new() });
         }
         Ok(())
     }

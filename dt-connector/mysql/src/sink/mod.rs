@@ -3,6 +3,7 @@
 pub mod changes;
 pub mod check;
 mod failure;
+mod inscription;
 mod load;
 pub mod statement;
 mod write;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dt_common::config::{Endpoint, Events};
+use dt_common::position::PositionWrite;
 use dt_common::schema::RoutedTable;
 use dt_common::{Result, TableId};
 use dt_connector::{Held, RowFormat, SinkOptions, Sinker, Target};
@@ -85,6 +87,14 @@ impl Target for MysqlTarget {
         });
         self.plans = Arc::new(plans.collect());
         Ok(vec![offered[0]; tables.len()])
+    }
+
+    async fn take_back(&mut self, table: &RoutedTable, rows: u64, position: &PositionWrite) -> Result<()> {
+        let mut conn = connect::connect(&self.address, self.server.flavor, &self.session()).await?;
+        inscription::take_back(&mut conn, table, rows, position).await?;
+        // It is committed; a failure to say good-bye changes nothing.
+        let _ = conn.disconnect().await;
+        Ok(())
     }
 
     async fn check_changes(&mut self, _tables: &[TableId], _events: Events, _truncates: bool) -> Result<()> {

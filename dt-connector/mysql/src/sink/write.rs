@@ -11,6 +11,7 @@ use mysql_async::prelude::Queryable;
 
 use super::changes::apply::Changes;
 use super::failure::failed_to_write;
+use super::inscription::{inscribe, is_there};
 use super::load::{Loaded, load};
 use super::statement::{Duplicates, WritePlan};
 use crate::alive::while_alive;
@@ -71,7 +72,7 @@ impl MysqlSinker {
                 return Err(Error::fatal("a batch in another database's form came to a MySQL target"));
             }
         }
-        if batch.table().is_none() && batch.changes().next().is_none() {
+        if batch.table().is_none() && batch.changes().next().is_none() && batch.position().is_none() {
             // How far the source has come, and nothing to write: all that there is, is in the target.
             return Ok(());
         }
@@ -90,6 +91,9 @@ impl MysqlSinker {
 
     /// The batch in one transaction, committed. How many rows replaced others.
     async fn transaction(&mut self, conn: &mut Conn, batch: &Batch) -> Result<u64> {
+        if is_there(conn, batch).await? {
+            return Ok(0);
+        }
         match batch.table() {
             Some(table) => {
                 let plans = self.plans.clone();
@@ -130,6 +134,7 @@ impl MysqlSinker {
                 self.insert(conn, plan, target, batch).await?
             }
         };
+        inscribe(conn, batch).await?;
         conn.query_drop("COMMIT").await.map_err(failed)?;
         Ok(replaced)
     }

@@ -8,7 +8,9 @@ use dt_common::position::{OrderKey, Position};
 use dt_common::{DbType, Error, Result};
 use dt_connector::readers::{self, Interrupted, Reading};
 use dt_connector::retry::{Backoff, chance};
-use dt_connector::{Acknowledger, Block, BlockContents, Event, Extractor, Outlet, ReadOptions, TableTask};
+use dt_connector::{
+    Acknowledger, Block, BlockContents, Event, Extractor, Outlet, ReadOptions, Start, TableTask, counted_rows_lost,
+};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row, Value};
 
@@ -43,6 +45,7 @@ impl Extractor for MysqlSnapshot {
             options: self.options.clone(),
             outlet: outlet.clone(),
             conn: None,
+            counted: None,
             backoff: Backoff::new(self.options.retry),
             clock: Instant::now(),
         };
@@ -61,6 +64,8 @@ struct Reader {
     options: ReadOptions,
     outlet: Outlet,
     conn: Option<Conn>,
+    // Rows that were sent and that no key tells apart, where they are counted.
+    counted: Option<u64>,
     backoff: Backoff,
     clock: Instant,
 }
@@ -83,6 +88,7 @@ impl Reader {
     async fn table(&mut self, task: &TableTask) -> Reading<()> {
         let plan = TablePlan::of_task(task)?;
         let ranges = plan.start_ranges(&task.start)?;
+        self.counted = (self.options.counts_rows && task.start == Start::Beginning).then_some(0);
         self.outlet.signal(Event::LaneStarted { lane: task.lane, table: task.table.clone() })?;
         tracing::info!("{}", task.start_line());
         let mut count = 0;
@@ -123,6 +129,9 @@ impl Reader {
                 }
                 Err(Interrupted::Failed(error)) if error.class().is_transient() => {
                     if sent.rows > 0 && !matches!(range, Range::Keyed(_)) {
+                        if self.counted.is_some() {
+                            return Err(counted_rows_lost(&task.table.source.id, error).into());
+                        }
                         tracing::warn!(
                             "{}: the connection was lost while rows without a usable key were read: they are read again from the first, and may be in the target twice",
                             task.table.source.id
@@ -140,16 +149,15 @@ impl Reader {
             Some(conn) => conn,
             None => connect::connect(&self.address, self.flavor, &Session::Read).await?,
         };
-        let id = conn.id();
-        let page = self.page(&mut conn, slice, block, sent);
-        while_alive(&self.address, id, page).await?;
+        let (address, id) = (self.address.clone(), conn.id());
+        while_alive(&address, id, self.page(&mut conn, slice, block, sent)).await?;
         // The connection is kept only if all went well.
         self.conn = Some(conn);
         Ok(())
     }
 
     /// Reads one page and sends it, as one block or, where it is large, as several.
-    async fn page(&self, conn: &mut Conn, slice: &Slice<'_>, block: &mut Gathered, sent: &mut Sent) -> Reading<()> {
+    async fn page(&mut self, conn: &mut Conn, slice: &Slice<'_>, block: &mut Gathered, sent: &mut Sent) -> Reading<()> {
         let Slice { task, plan, range } = *slice;
         let statement = plan.statement(range, self.options.page_rows)?;
         let doing = || format!("reading {}", task.table.source.id);
@@ -172,15 +180,22 @@ impl Reader {
     /// Sends the block's rows, the last of which has this key. They count as sent only once they are: what is given up
     /// on the way is read again.
     async fn send(
-        &self,
+        &mut self,
         block: &mut Gathered,
         task: &TableTask,
         key: Option<OrderKey>,
         sent: &mut Sent,
     ) -> Reading<()> {
         let rows = block.rows;
-        let progress = key.clone().map(|key| task.progress(DbType::Mysql, key, &self.options.lineage));
+        let counted = self.counted.map(|counted| counted + rows);
+        let progress = match &key {
+            Some(key) => Some(task.progress(DbType::Mysql, key.clone(), &self.options.lineage)),
+            None => counted.map(|rows| task.counted(DbType::Mysql, rows, &self.options.lineage)),
+        };
         self.outlet.rows(block.take(task, progress)).await?;
+        if key.is_none() {
+            self.counted = counted;
+        }
         sent.note(rows, key);
         Ok(())
     }
@@ -284,6 +299,7 @@ impl Gathered {
             rows: std::mem::take(&mut self.rows),
             progress,
             checkpoint: None,
+            behind: 0,
         }
     }
 }

@@ -38,6 +38,7 @@ impl Acknowledger for SlotAcknowledger {
             Position::None
             | Position::RdbSnapshot(_)
             | Position::RdbSnapshotFinished(_)
+            | Position::RdbSnapshotRows(_)
             | Position::RdbSnapshotSplit(_)
             | Position::MysqlCdc(_)
             | Position::MongoCdc(_)

@@ -14,6 +14,7 @@ use dt_common::config::Events;
 use dt_common::position::{Lineage, PgCdc, PgOrigin};
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, LaneId, Position, Result};
+use dt_connector::sent::{At, Sent};
 use dt_connector::{Block, BlockContents, Change, Op, RowFormat};
 
 use super::image::{BadRow, ImagePlan};
@@ -76,6 +77,7 @@ impl Provenance {
         Position::PgCdc(PgCdc {
             lsn: lsn.to_string(),
             timestamp: at.map_or_else(String::new, Moment::text),
+            behind: None,
             origin: Some(PgOrigin { slot: self.slot.clone(), timeline: self.timeline }),
             lineage: self.lineage.clone(),
         })
@@ -92,6 +94,9 @@ pub struct Assembler {
     // The end of the last transaction, or how far the server has read since.
     committed: Lsn,
     committed_at: Option<Moment>,
+    // How much had been read by then.
+    committed_after: At,
+    sent: Sent,
     // Where the open transaction's commit is.
     transaction: Option<Transaction>,
     tables: HashMap<u32, Option<Arc<FollowedTable>>>,
@@ -113,9 +118,11 @@ struct Transaction {
 
 impl Assembler {
     /// A stream that begins at `from`, which is the end of a transaction. What was committed before `start_time` is
-    /// left out.
-    pub fn new(from: Lsn, events: Events, start_time: Option<Moment>, provenance: Provenance) -> Self {
+    /// left out, and so are the first `applied` changes.
+    pub fn new(from: Lsn, events: Events, start_time: Option<Moment>, provenance: Provenance, applied: u64) -> Self {
         Assembler {
+            committed_after: At::default(),
+            sent: Sent::new(applied),
             provenance,
             events,
             start_time,
@@ -208,6 +215,7 @@ impl Assembler {
         // What is sent again after a new connection has been counted already.
         self.committed = self.committed.max(to);
         self.committed_at = Some(at);
+        self.committed_after = self.sent.at(self.changes.len());
         self.checkpoint_moved = true;
     }
 
@@ -228,21 +236,26 @@ impl Assembler {
 
     /// What has been gathered since the last block; a block without changes if only the place has moved, `None` if
     /// nothing has.
-    pub fn take_block(&mut self) -> Option<Block> {
+    ///
+    /// # Errors
+    /// What is to be left out is not there any more.
+    pub fn take_block(&mut self) -> Result<Option<Block>> {
         if self.changes.is_empty() && !self.checkpoint_moved {
-            return None;
+            return Ok(None);
         }
         let (mut data, mut changes) = (std::mem::take(&mut self.data), std::mem::take(&mut self.changes));
         // What waits to be applied holds no more memory than it is counted for.
         data.shrink_to_fit();
         changes.shrink_to_fit();
+        self.sent.take(&mut changes);
+        let behind = self.sent.behind(self.committed_after)?;
         let checkpoint = std::mem::take(&mut self.checkpoint_moved)
             .then(|| self.provenance.position(self.committed, self.committed_at));
         let (reached, at) = match self.transaction {
             Some(open) => (self.committed.max(open.commit), Some(open.committed)),
             None => (self.committed, self.committed_at),
         };
-        Some(Block {
+        Ok(Some(Block {
             lane: LANE,
             rows: changes.len() as u64,
             contents: BlockContents::Changes(changes),
@@ -250,7 +263,8 @@ impl Assembler {
             data: Bytes::from(data),
             progress: Some(self.provenance.position(reached, at)),
             checkpoint,
-        })
+            behind,
+        }))
     }
 
     /// The table of a row, if the row is copied.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use dt_common::config::PgCdcOptions;
-use dt_common::position::PgCdc;
+use dt_common::position::{Behind, PgCdc};
 use dt_common::{Error, ErrorClass, Position, Result};
 use dt_connector::retry::{Backoff, chance};
 use dt_connector::{Acknowledger, Extractor, Followed, Outlet, Stopped, StreamOptions};
@@ -251,7 +251,8 @@ impl PgStream {
             false => error,
         })?;
         self.acknowledged.tell(outgoing, self.telling_interval(&facts));
-        let assembler = Assembler::new(lsn, self.stream.filter.events(), self.start_time, provenance);
+        let applied = self.stored.as_ref().and_then(|stored| stored.behind.as_ref()).map_or(0, |behind| behind.changes);
+        let assembler = Assembler::new(lsn, self.stream.filter.events(), self.start_time, provenance, applied);
         let mut following = Following {
             assembler,
             spools: Spools::default(),
@@ -472,12 +473,15 @@ impl PgStream {
     }
 
     async fn send(&mut self, assembler: &mut Assembler, outlet: &Outlet) -> std::result::Result<(), Ended> {
-        let Some(block) = assembler.take_block() else { return Ok(()) };
-        let checkpoint = block.checkpoint.clone();
+        let Some(block) = assembler.take_block()? else { return Ok(()) };
+        let (checkpoint, behind) = (block.checkpoint.clone(), block.behind);
         outlet.rows(block).await?;
         // A new connection goes on from what was sent: it will be applied, or the whole task ends.
         if let Some(Position::PgCdc(checkpoint)) = checkpoint {
             self.stored = Some(checkpoint);
+        }
+        if let Some(stored) = &mut self.stored {
+            stored.behind = (behind > 0).then(|| Behind { changes: behind, filter: String::new() });
         }
         Ok(())
     }

@@ -11,6 +11,7 @@
 pub mod changes;
 pub mod check;
 pub mod fit;
+mod inscription;
 pub mod privileges;
 pub mod statement;
 mod write;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dt_common::config::{Endpoint, Events};
+use dt_common::position::PositionWrite;
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, Result, TableId};
 use dt_connector::{Held, RowFormat, SinkOptions, Sinker, Target};
@@ -121,6 +123,11 @@ impl Target for PgTarget {
             options: self.options.clone(),
         });
         Ok(formats)
+    }
+
+    async fn take_back(&mut self, table: &RoutedTable, rows: u64, position: &PositionWrite) -> Result<()> {
+        let conn = connect::connect(&self.address, &self.server, &session(&self.options)).await?;
+        inscription::take_back(&conn, table, rows, position).await
     }
 
     async fn check_changes(&mut self, tables: &[TableId], events: Events, truncates: bool) -> Result<()> {

@@ -13,6 +13,7 @@ use futures_util::future::join;
 use tokio_postgres::{Error as DriverFailure, SimpleQueryMessage, Statement};
 
 use super::changes::apply::Changes;
+use super::inscription::{inscribe, is_there};
 use super::statement::{Merge, WritePlan};
 use crate::alive::while_alive;
 use crate::config::Address;
@@ -64,7 +65,7 @@ impl PgSinker {
                 return Err(Error::fatal("a batch in another database's form came to a PostgreSQL target"));
             }
         }
-        if batch.table().is_none() && batch.changes().next().is_none() {
+        if batch.table().is_none() && batch.changes().next().is_none() && batch.position().is_none() {
             // How far the source has come, and nothing to write: all that there is, is in the target.
             return Ok(());
         }
@@ -80,6 +81,9 @@ impl PgSinker {
         // committed on the old one is rolled back with it.
         let pid = conn.pid;
         let writing = async {
+            if is_there(&conn, batch).await? {
+                return Ok(());
+            }
             let Some(table) = batch.table() else { return self.changes.apply(&conn, batch).await };
             let plan = shared.plans.get(&table.source.id).ok_or_else(|| {
                 Error::fatal("a batch of a table that the target was not asked about").with("table", &table.source.id)
@@ -117,6 +121,7 @@ impl PgSinker {
         match copy(conn, &statement, "BEGIN", batch).await {
             Ok(rows) => {
                 expect_all(rows, target, batch)?;
+                inscribe(conn, batch).await?;
                 conn.client.batch_execute("COMMIT").await.map_err(|error| failed_to_write(target, error))?;
                 Ok(Copied::Whole)
             }
@@ -149,6 +154,7 @@ impl PgSinker {
             // With ON CONFLICT DO NOTHING: those left out met a row.
             replaced = replaced.max(batch.rows().saturating_sub(written));
         }
+        inscribe(conn, batch).await?;
         conn.client.batch_execute("COMMIT").await.map_err(failed)?;
         Ok(replaced)
     }

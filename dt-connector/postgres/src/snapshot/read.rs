@@ -8,7 +8,9 @@ use dt_common::position::OrderKey;
 use dt_common::{DbType, Error, ErrorClass, Result};
 use dt_connector::readers::{self, Interrupted, Reading};
 use dt_connector::retry::{Backoff, chance};
-use dt_connector::{Acknowledger, Block, BlockContents, Event, Extractor, Outlet, ReadOptions, TableTask};
+use dt_connector::{
+    Acknowledger, Block, BlockContents, Event, Extractor, Outlet, ReadOptions, Start, TableTask, counted_rows_lost,
+};
 use futures_util::{FutureExt, StreamExt};
 
 use super::gathered::Gathered;
@@ -49,6 +51,7 @@ impl Extractor for PgSnapshot {
             outlet: outlet.clone(),
             keeper: keeper.clone(),
             conn: None,
+            counted: None,
             backoff: Backoff::new(self.options.retry),
             clock: Instant::now(),
         };
@@ -68,6 +71,8 @@ struct Reader {
     outlet: Outlet,
     keeper: Arc<Keeper>,
     conn: Option<Conn>,
+    // Rows that were sent and that no key tells apart, where they are counted.
+    counted: Option<u64>,
     backoff: Backoff,
     clock: Instant,
 }
@@ -116,6 +121,7 @@ impl Reader {
     async fn table(&mut self, task: &TableTask, table: &Definition) -> Reading<()> {
         let plan = TablePlan::of_task(table, task)?;
         let ranges = plan.start_ranges(&task.start)?;
+        self.counted = (self.options.counts_rows && task.start == Start::Beginning).then_some(0);
         self.outlet.signal(Event::LaneStarted { lane: task.lane, table: task.table.clone() })?;
         tracing::info!("{}", task.start_line());
         let mut count = 0;
@@ -166,7 +172,7 @@ impl Reader {
         let opening = self.open(&conn, of, &pieces[0]);
         let place = while_alive(&self.address, &self.server, conn.pid, opening).await?;
         if let Range::Unordered { .. } = pieces[0] {
-            go_on(of, progress, place);
+            self.go_on(of, progress, place)?;
         }
         while let Some(piece) = pieces.get(progress.piece) {
             let range = match (piece, &progress.last_key) {
@@ -228,7 +234,7 @@ impl Reader {
 
     /// Streams the rows of an opened range.
     async fn copy(
-        &self,
+        &mut self,
         conn: &Conn,
         of: &OfTable<'_>,
         range: &Range,
@@ -274,7 +280,7 @@ impl Reader {
 
     /// Sends the block's rows. They count as sent only once they are: what is given up on the way is read again.
     async fn send(
-        &self,
+        &mut self,
         of: &OfTable<'_>,
         range: &Range,
         block: &mut Gathered,
@@ -288,19 +294,49 @@ impl Reader {
             Range::Unordered { .. } => None,
         };
         let (data, rows) = block.take();
+        let counted = self.counted.map(|counted| counted + rows);
         let sending = Block {
             lane: of.task.lane,
             contents: BlockContents::Rows(of.task.table.clone()),
             format: of.task.format,
             data,
             rows,
-            progress: key.clone().map(|key| of.task.progress(DbType::Pg, key, &self.options.lineage)),
+            progress: match &key {
+                Some(key) => Some(of.task.progress(DbType::Pg, key.clone(), &self.options.lineage)),
+                None => counted.map(|rows| of.task.counted(DbType::Pg, rows, &self.options.lineage)),
+            },
             checkpoint: None,
+            behind: 0,
         };
         self.outlet.rows(sending).await?;
+        if key.is_none() {
+            self.counted = counted;
+        }
         progress.rows += rows;
         progress.piece_rows += rows;
         progress.last_key = key.or(progress.last_key.take());
+        Ok(())
+    }
+
+    /// Where an unordered range is gone on with: in the piece and after the rows that were sent, if all of its rows lie where
+    /// they did. In another snapshot a row that was changed since may lie on a page that has been passed, so that the table
+    /// is read from its first page again.
+    fn go_on(&self, of: &OfTable<'_>, progress: &mut Progress, place: Option<Place>) -> Result<()> {
+        if place.is_some() && place == progress.place {
+            progress.skip = progress.piece_rows;
+            return Ok(());
+        }
+        if progress.rows > 0 {
+            if self.counted.is_some() {
+                let error = Error::new(ErrorClass::Reconnect, "the snapshot that they were read in is gone");
+                return Err(counted_rows_lost(&of.table.schema.id, error));
+            }
+            tracing::warn!(
+                "{}: the connection was lost while rows without a usable key were read, and they cannot be found again: they are read again from the first, and may be in the target twice",
+                of.table.schema.id
+            );
+        }
+        *progress = Progress { rows: progress.rows, place, ..Progress::default() };
         Ok(())
     }
 
@@ -316,23 +352,6 @@ impl Reader {
         tokio::time::sleep(pause).await;
         Ok(())
     }
-}
-
-/// Where an unordered range is gone on with: in the piece and after the rows that were sent, if all of its rows lie where
-/// they did. In another snapshot a row that was changed since may lie on a page that has been passed, so that the table
-/// is read from its first page again.
-fn go_on(of: &OfTable<'_>, progress: &mut Progress, place: Option<Place>) {
-    if place.is_some() && place == progress.place {
-        progress.skip = progress.piece_rows;
-        return;
-    }
-    if progress.rows > 0 {
-        tracing::warn!(
-            "{}: the connection was lost while rows without a usable key were read, and they cannot be found again: they are read again from the first, and may be in the target twice",
-            of.table.schema.id
-        );
-    }
-    *progress = Progress { rows: progress.rows, place, ..Progress::default() };
 }
 
 /// An unordered range of a plain table is cut by pages, where the server finds rows by their page (since 14).

@@ -16,6 +16,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use super::super::failure::failed_to_write;
+use super::super::inscription::inscribe;
 use super::super::load::{Loaded, load};
 use super::super::statement::Duplicates;
 use super::super::write::statement_bytes;
@@ -83,14 +84,14 @@ impl Changes {
         let traits = traits(&known);
         let steps = steps(&traits, tables.changes(batch), self.duplicates, self.foreign_keys_checked);
         if *load_data && !self.foreign_keys_checked && steps.iter().any(is_large) {
-            match self.run(conn, &known, &steps, load_data).await? {
+            match self.run(conn, batch, &known, &steps, load_data).await? {
                 Ended::Committed => return Ok(()),
                 Ended::Doubtful => {
                     conn.query_drop("ROLLBACK").await.map_err(|error| classify("rolling back", error))?;
                 }
             }
         }
-        match self.run(conn, &known, &steps, &mut false).await? {
+        match self.run(conn, batch, &known, &steps, &mut false).await? {
             Ended::Committed => Ok(()),
             Ended::Doubtful => Err(Error::fatal("a transaction of statements alone left a doubt")),
         }
@@ -99,6 +100,7 @@ impl Changes {
     async fn run(
         &self,
         conn: &mut Conn,
+        batch: &Batch,
         known: &[Arc<Known>],
         steps: &[Step<'_>],
         load_data: &mut bool,
@@ -148,6 +150,10 @@ impl Changes {
                     script.add(conn, &plan.update_row(before, after, *by), target).await?;
                 }
             }
+        }
+        if batch.position().is_some() {
+            script.send(conn).await?;
+            inscribe(conn, batch).await?;
         }
         script.push(b"COMMIT", None);
         script.send(conn).await?;

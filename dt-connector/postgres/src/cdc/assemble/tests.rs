@@ -17,7 +17,7 @@ fn assembler(events: Events, start_time: Option<Moment>) -> Assembler {
 
 /// Of a source that can be asked for rows, or that cannot.
 fn assembler_with(events: Events, start_time: Option<Moment>, asks: bool) -> Assembler {
-    let mut assembler = Assembler::new(Lsn(0x100), events, start_time, provenance());
+    let mut assembler = Assembler::new(Lsn(0x100), events, start_time, provenance(), 0);
     let column = |name: &str, in_key| RelationColumn { in_key, name: name.into(), type_oid: 23, type_modifier: -1 };
     let relation = Relation {
         oid: 7,
@@ -46,7 +46,7 @@ fn assembler_with(events: Events, start_time: Option<Moment>, asks: bool) -> Ass
     assembler.learn(7, Some(Arc::new(followed)));
     assembler.learn(8, None);
     // The first block says where the stream begins.
-    let first = assembler.take_block().expect("says where it begins");
+    let first = assembler.take_block().expect("the same stream").expect("says where it begins");
     assert_eq!((first.rows, lsn(first.checkpoint.as_ref())), (0, Some(Lsn(0x100))));
     assembler
 }
@@ -112,15 +112,15 @@ fn only_the_end_of_a_transaction_is_a_checkpoint() {
     begin(&mut assembler, 0x200, 5);
     on(&mut assembler, &insert(7, &[Some("1"), Some("a")])).expect("is a row");
     assert!(assembler.in_transaction());
-    let within = assembler.take_block().expect("has a row");
+    let within = assembler.take_block().expect("the same stream").expect("has a row");
     assert_eq!(texts(&within), ["+1\ta"]);
     assert_eq!(within.checkpoint, None, "a transaction that is larger than a block goes on in the next");
     assert_eq!(lsn(within.progress.as_ref()), Some(Lsn(0x200)));
     on(&mut assembler, &insert(7, &[Some("2"), Some("b")])).expect("is a row");
     commit(&mut assembler, 0x200, 0x230, 5).expect("ends");
-    let last = assembler.take_block().expect("has a row");
+    let last = assembler.take_block().expect("the same stream").expect("has a row");
     assert_eq!((texts(&last), lsn(last.checkpoint.as_ref())), (vec!["+2\tb".to_owned()], Some(Lsn(0x230))));
-    assert!(assembler.take_block().is_none(), "nothing has moved");
+    assert!(assembler.take_block().expect("the same stream").is_none(), "nothing has moved");
     let Some(Position::PgCdc(cdc)) = last.checkpoint else { panic!("is one") };
     assert_eq!(cdc.timestamp, "2000-01-01 00:00:00.000");
     assert_eq!(cdc.lineage.source.as_deref(), Some("7/shop"));
@@ -139,7 +139,7 @@ fn changes_say_what_the_stream_says_and_no_more() {
     ] {
         on(&mut assembler, &message).expect("is understood");
     }
-    let block = assembler.take_block().expect("has changes");
+    let block = assembler.take_block().expect("the same stream").expect("has changes");
     assert_eq!(texts(&block), ["1\t\\T>1\t\\T", "1\t\\T>2\t\\T", "-2\t\\T", "truncate true"]);
 }
 
@@ -163,7 +163,7 @@ fn a_row_that_moves_with_values_that_are_not_sent_is_asked_for() {
     ] {
         on(&mut assembler, &in_place).expect("is not asked for");
     }
-    let block = assembler.take_block().expect("has changes");
+    let block = assembler.take_block().expect("the same stream").expect("has changes");
     let expected = ["1\t\\T>2\tlong", "1\t\\T>2\t\\T", "1\t\\T>1\t\\T", "1\t\\T>1\t\\T", "1\t\\T>2\tsaid"];
     assert_eq!(texts(&block), expected);
 }
@@ -180,7 +180,7 @@ fn kinds_of_changes_that_are_not_followed_are_left_out() {
         on(&mut assembler, &message).expect("is understood");
     }
     commit(&mut assembler, 0x200, 0x230, 5).expect("ends");
-    let block = assembler.take_block().expect("has moved");
+    let block = assembler.take_block().expect("the same stream").expect("has moved");
     assert_eq!((texts(&block).len(), lsn(block.checkpoint.as_ref())), (0, Some(Lsn(0x230))));
 }
 
@@ -192,7 +192,7 @@ fn what_was_committed_before_start_time_is_left_out_and_passed() {
         on(&mut assembler, &insert(7, &[Some(&at.to_string()), Some("")])).expect("is a row");
         commit(&mut assembler, lsn, lsn + 8, at).expect("ends");
     }
-    let block = assembler.take_block().expect("has a row");
+    let block = assembler.take_block().expect("the same stream").expect("has a row");
     assert_eq!((texts(&block), lsn(block.checkpoint.as_ref())), (vec!["+10\t".to_owned()], Some(Lsn(0x308))));
 }
 
@@ -200,13 +200,13 @@ fn what_was_committed_before_start_time_is_left_out_and_passed() {
 fn an_idle_source_moves_the_checkpoint_but_never_within_a_transaction() {
     let mut assembler = assembler(ALL, None);
     assembler.idle(Lsn(0x180), Moment(3));
-    let block = assembler.take_block().expect("has moved");
+    let block = assembler.take_block().expect("the same stream").expect("has moved");
     assert_eq!((block.rows, lsn(block.checkpoint.as_ref())), (0, Some(Lsn(0x180))));
     assembler.idle(Lsn(0x150), Moment(4));
-    assert!(assembler.take_block().is_none(), "it never goes back");
+    assert!(assembler.take_block().expect("the same stream").is_none(), "it never goes back");
     begin(&mut assembler, 0x200, 5);
     assembler.idle(Lsn(0x500), Moment(6));
-    assert!(assembler.take_block().is_none());
+    assert!(assembler.take_block().expect("the same stream").is_none());
     assert_eq!(assembler.checkpoint(), Lsn(0x180));
 }
 

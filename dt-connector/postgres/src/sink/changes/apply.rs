@@ -16,6 +16,7 @@ use dt_connector::{Batch, Op, SinkOptions};
 use futures_util::SinkExt;
 use tokio_postgres::Statement as Prepared;
 
+use super::super::inscription::inscribe;
 use super::super::statement::Duplicates;
 use super::fold::RowChange;
 use super::plans::{Known, Plans};
@@ -89,7 +90,7 @@ impl Changes {
         for &mode in modes {
             let steps = steps(&traits, changes.iter().copied(), duplicates, mode);
             let mut missed = Vec::new();
-            match self.run(conn, &known, &steps, mode, &mut missed).await {
+            match self.run(conn, batch, &known, &steps, mode, &mut missed).await {
                 Ok(()) => return self.account_for(missed),
                 Err(Failure::Met(error)) => {
                     conn.exec("ROLLBACK", "rolling back").await?;
@@ -124,6 +125,7 @@ impl Changes {
     async fn run(
         &mut self,
         conn: &Conn,
+        batch: &Batch,
         known: &[Arc<Known>],
         steps: &[Step<'_>],
         mode: Mode,
@@ -208,6 +210,10 @@ impl Changes {
                 }
             }
             self.send_if_full(&mut script, conn, missed).await?;
+        }
+        if batch.position().is_some() {
+            script.send(conn, missed).await?;
+            inscribe(conn, batch).await?;
         }
         script.push(b"COMMIT", Statement::default());
         script.send(conn, missed).await

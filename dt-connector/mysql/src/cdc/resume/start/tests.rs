@@ -27,6 +27,7 @@ fn set(facts: &ServerFacts, text: &str) -> GtidSet {
 
 fn stored(file: &str, position: u64, gtid_set: &str, source: Option<&str>) -> MysqlCdc {
     MysqlCdc {
+        behind: None,
         server_id: String::new(),
         binlog_filename: file.into(),
         next_event_position: position,

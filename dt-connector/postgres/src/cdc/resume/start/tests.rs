@@ -20,6 +20,7 @@ fn options() -> PgCdcOptions {
 
 fn stored(lsn: &str) -> PgCdc {
     PgCdc {
+        behind: None,
         lsn: lsn.into(),
         timestamp: String::new(),
         origin: Some(PgOrigin { slot: "dt_1".into(), timeline: 1 }),

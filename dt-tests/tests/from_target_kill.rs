@@ -1,0 +1,218 @@
+//! Positions in the target: SIGKILL at a random moment, several times over, then to the end: every row exactly once, with
+//! a key or without. The files in the log_dir are taken away after each kill. `DT_SEED=… cargo test …` plays it again.
+
+mod position_tables;
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use dt_tests::db::Db;
+use dt_tests::dice::Dice;
+use dt_tests::judge::Judge;
+use dt_tests::sample::{self, TABLES};
+use dt_tests::servers::{self, Kind};
+use dt_tests::task::{Running, Task};
+use dt_tests::writer::{self, Writer};
+use position_tables::{Positions, without_files};
+
+const KILLS: u32 = 10;
+const ROWS: u64 = 60_000;
+const ROWS_PER_SECOND: u64 = 20_000;
+/// No kill of a stream comes later after its start than this.
+const LATEST: Duration = Duration::from_millis(2500);
+
+#[derive(Clone, Copy, Debug)]
+enum Parts {
+    Tables,
+    Chunks,
+}
+
+#[test]
+fn a_mysql_snapshot_is_exact_after_kills() -> Result<()> {
+    println!("{}", snapshot_is_exact(Kind::Mysql, Parts::Tables)?);
+    Ok(())
+}
+
+#[test]
+fn a_mariadb_snapshot_in_chunks_is_exact_after_kills() -> Result<()> {
+    println!("{}", snapshot_is_exact(Kind::Mariadb, Parts::Chunks)?);
+    Ok(())
+}
+
+#[test]
+fn a_postgresql_snapshot_is_exact_after_kills() -> Result<()> {
+    println!("{}", snapshot_is_exact(Kind::Postgres15, Parts::Tables)?);
+    Ok(())
+}
+
+#[test]
+fn a_postgresql_snapshot_in_chunks_is_exact_after_kills() -> Result<()> {
+    println!("{}", snapshot_is_exact(Kind::Postgres18, Parts::Chunks)?);
+    Ok(())
+}
+
+#[test]
+fn a_mysql_stream_is_exact_after_kills() -> Result<()> {
+    println!("{}", stream_is_exact(Kind::Mysql)?);
+    Ok(())
+}
+
+#[test]
+fn a_mariadb_stream_is_exact_after_kills() -> Result<()> {
+    println!("{}", stream_is_exact(Kind::Mariadb)?);
+    Ok(())
+}
+
+#[test]
+fn a_postgresql_stream_is_exact_after_kills() -> Result<()> {
+    println!("{}", stream_is_exact(Kind::Postgres15)?);
+    Ok(())
+}
+
+fn snapshot_is_exact(kind: Kind, parts: Parts) -> Result<String> {
+    let mut dice = Dice::new();
+    let case = format!("{kind}, {parts:?}, DT_SEED={}", dice.seed());
+    let story = snapshot(kind, parts, &mut dice).with_context(|| case.clone())?;
+    Ok(format!("{case}: {story}"))
+}
+
+fn snapshot(kind: Kind, parts: Parts, dice: &mut Dice) -> Result<String> {
+    let name = format!("from_target_{parts:?}").to_lowercase();
+    let pair = servers::pair(kind)?;
+    let (source, target) = pair.database(&name)?;
+    let (task, schema) = match kind {
+        Kind::Mysql | Kind::Mariadb => {
+            sample::create_and_fill(&source, ROWS)?;
+            sample::create_tables(&target)?;
+            (Task::of_pair(pair, &[&name])?, name.as_str())
+        }
+        Kind::Postgres15 | Kind::Postgres18 => {
+            sample::postgres::create_and_fill(&source, ROWS)?;
+            sample::postgres::create_tables(&target)?;
+            (Task::of_postgres_pair(pair, &name)?, "public")
+        }
+    };
+    // Nothing is replaced: a row that came twice would stop the task.
+    let task = task.set("sinker", "replace", "false").set("extractor", "max_rps", ROWS_PER_SECOND.to_string());
+    let task = task.set("extractor", "parallel_size", "4").set("parallelizer", "parallel_size", "4");
+    let task = match parts {
+        Parts::Tables => task,
+        Parts::Chunks => task.set("extractor", "parallel_type", "chunk").set("extractor", "batch_size", "1500"),
+    };
+    let positions = Positions::in_target(&pair.target, &name)?;
+    let task = positions.of_target(task);
+    let latest = Duration::from_secs(2 * ROWS / ROWS_PER_SECOND) / KILLS;
+    let mut in_flight = 0;
+    for _ in 0..KILLS {
+        let running = task.spawn()?;
+        sleep(dice.moment(latest));
+        let killed = running.kill9()?;
+        ensure!([0, 128 + 9].contains(&killed.code), "resumed, it failed by itself: {}", killed.said());
+        in_flight += u32::from(killed.code != 0);
+        without_files(&task)?;
+    }
+    let finished = positions.count("SnapshotFinished")?;
+    task.run()?.expect_code(0)?;
+    ensure!(in_flight > 0, "no kill came before the end: the sample is too small for this machine");
+    let mut story = format!("{in_flight} of {KILLS} kills were in mid-copy, {finished} tables were finished by then");
+    for (table, verdict) in Judge::new(&source, &target).database(schema)? {
+        story += &format!("; `{table}` is {verdict}");
+        ensure!(verdict.is_equal(), "`{table}`: {verdict}");
+    }
+    without_files(&task)?;
+    let done = task.run()?.expect_code(0)?;
+    ensure!(done.summary("rows").unwrap_or(0) == 0, "a finished task copied rows again: {}", done.said());
+    ensure!(positions.count("SnapshotFinished")? == u64::try_from(TABLES.len())?, "not every table is finished");
+    Ok(story)
+}
+
+fn stream_is_exact(kind: Kind) -> Result<String> {
+    let mut dice = Dice::new();
+    let case = format!("{kind}, DT_SEED={}", dice.seed());
+    let story = stream(kind, &mut dice).with_context(|| case.clone())?;
+    Ok(format!("{case}: {story}"))
+}
+
+const NAME: &str = "from_target_stream";
+
+fn stream(kind: Kind, dice: &mut Dice) -> Result<String> {
+    let pair = servers::pair(kind)?;
+    let (source, target) = pair.database(NAME)?;
+    for db in [&source, &target] {
+        match kind {
+            Kind::Mysql | Kind::Mariadb => writer::create(db)?,
+            Kind::Postgres15 | Kind::Postgres18 => {
+                writer::postgres::create(db)?;
+                writer::postgres::fill(db)?;
+            }
+        }
+        db.exec("CREATE TABLE marks (id int PRIMARY KEY)")?;
+    }
+    let (task, schema) = followed(kind, &source)?;
+    let positions = Positions::in_target(&pair.target, NAME)?;
+    // Small batches, so that large transactions are applied in parts.
+    let task = positions.of_target(task).set("pipeline", "buffer_memory_mb", "1");
+    // It may have to be built, and the writer would write all the while.
+    dt_tests::task::dt_main()?;
+    let writer = match kind {
+        Kind::Mysql | Kind::Mariadb => Writer::start(&pair.source, NAME, dice.roll())?,
+        Kind::Postgres15 | Kind::Postgres18 => writer::postgres::start(&pair.source, NAME, dice.roll())?,
+    };
+    let mut within = 0;
+    for _ in 0..KILLS {
+        let running = task.spawn()?;
+        sleep(dice.moment(LATEST));
+        let killed = running.kill9()?;
+        ensure!(killed.code == 128 + 9, "resumed, it failed by itself: {}", killed.said());
+        without_files(&task)?;
+        within += u64::from(position(&positions)?.is_some_and(|position| position.contains("applied_changes")));
+    }
+    let mut running = task.spawn()?;
+    let transactions = writer.stop()?;
+    source.exec("INSERT INTO marks VALUES (1)")?;
+    running.until("the last row arrives", || Ok(target.number("SELECT COUNT(*) FROM marks")? == 1))?;
+    let log = stopped(running)?;
+    let resumed = log.matches("resume from: ").count();
+    ensure!(resumed > 0, "no start went on from a position:\n{log}");
+    let judge = Judge::new(&source, &target);
+    for (table, verdict) in judge.database(&schema)? {
+        ensure!(verdict.is_equal(), "`{table}`: {verdict}\n{}", judge.differences(&schema, &table, 5)?.join("\n"));
+    }
+    if matches!(kind, Kind::Postgres15 | Kind::Postgres18) {
+        source.exec(format!("SELECT pg_drop_replication_slot('{NAME}')"))?;
+    }
+    Ok(format!("{KILLS} kills, {within} in mid-transaction, {resumed} resumes, {transactions} transactions"))
+}
+
+/// What the stream would go on from.
+fn position(positions: &Positions) -> Result<Option<String>> {
+    let select = format!("SELECT position_data FROM {} WHERE resumer_type = 'CdcDoing'", positions.table());
+    Ok(positions.db()?.rows(select).unwrap_or_default().pop().and_then(|mut row| row.pop().flatten()))
+}
+
+/// A task that follows from now on, however often it is killed before it has recorded anything.
+fn followed(kind: Kind, source: &Db) -> Result<(Task, String)> {
+    let pair = servers::pair(kind)?;
+    match kind {
+        Kind::Mysql | Kind::Mariadb => {
+            let status = source.rows("SHOW BINARY LOG STATUS").or_else(|_| source.rows("SHOW MASTER STATUS"))?;
+            let mut row = status.into_iter().next().context("no binlog")?.into_iter().flatten();
+            let (file, place) = (row.next().context("no file")?, row.next().context("no position")?);
+            let task = Task::of_pair(pair, &[NAME])?.set("extractor", "extract_type", "cdc");
+            let task = task.set("extractor", "binlog_filename", file).set("extractor", "binlog_position", place);
+            Ok((task, NAME.to_owned()))
+        }
+        Kind::Postgres15 | Kind::Postgres18 => {
+            source.exec(format!("CREATE PUBLICATION {NAME}_publication_for_all_tables FOR ALL TABLES WITH (publish_via_partition_root = true)"))?;
+            source.exec(format!("SELECT pg_create_logical_replication_slot('{NAME}', 'pgoutput')"))?;
+            Ok((Task::of_postgres_pair(pair, NAME)?.follows(NAME), "public".to_owned()))
+        }
+    }
+}
+
+/// SIGTERM; gives back default.log.
+fn stopped(mut running: Running) -> Result<String> {
+    running.sigterm()?;
+    Ok(running.wait()?.expect_code(128 + 15)?.log)
+}
