@@ -177,6 +177,29 @@ fn positions_are_carried_from_store_to_store_and_nothing_is_copied_twice() -> Re
 }
 
 #[test]
+fn positions_in_the_target_are_shown_carried_and_rewound_as_all_others() -> Result<()> {
+    let (source, target, task, at) = interrupted("pos_in_target")?;
+    let folder = task.log_dir().display().to_string();
+    let positions = Positions::in_target(&servers::pair(Kind::Mysql)?.target, "pos_in_target")?;
+    let task = positions.of_target(Task::of_pair(servers::pair(Kind::Mysql)?, &["pos_in_target"])?);
+    task.position(&["import", "--yes", "--from", &folder])?.expect_code(0)?;
+    let shown = json(&task.position(&["show", "--json"])?.expect_code(0)?)?;
+    ensure!(shown["store"]["resume_type"] == "from_target", "{shown}");
+    ensure!(shown["tables"][1]["position"]["value"] == at.to_string(), "{shown}");
+    task.position(&["verify"])?.expect_code(0)?;
+    task.run()?.expect_code(0)?;
+    let judge = Judge::new(&source, &target);
+    ensure!(judge.table("pos_in_target", "b")?.is_equal(), "`b` differs");
+    target.exec_all(["DELETE FROM a", "DELETE FROM b WHERE id > 5"])?;
+    says(&task.position(&["verify"])?.expect_code(3)?, &["`pos_in_target`.`a` is recorded as finished"])?;
+    task.position(&["rewind", "--yes", "--table", "pos_in_target.a"])?.expect_code(0)?;
+    task.run()?.expect_code(0)?;
+    ensure!(judge.table("pos_in_target", "a")?.is_equal(), "`a` was not copied again");
+    ensure!(target.number("SELECT COUNT(*) FROM b")? == 5, "`b` was copied again");
+    Ok(())
+}
+
+#[test]
 fn what_an_earlier_run_has_left_in_log_dir_is_set_aside_before_others_are_imported() -> Result<()> {
     let (_, _, task, _) = interrupted("pos_aside")?;
     let folder = task.log_dir().display().to_string();

@@ -48,7 +48,7 @@ impl Positions {
 
     /// What another task of the same test has made there.
     pub fn of_same(kind: Kind, name: &str) -> Result<Positions> {
-        Ok(Positions { server: &servers::pair(kind)?.source, schema: format!("pos_{name}") })
+        Ok(Positions { server: &servers::pair(kind)?.source, database: None, schema: format!("pos_{name}") })
     }
 
     /// The task with its positions here.
