@@ -95,7 +95,13 @@ mod tests {
     }
 
     fn stream(lsn: &str) -> Entry {
-        let position = PgCdc { lsn: lsn.into(), timestamp: String::new(), origin: None, lineage: Lineage::default() };
+        let position = PgCdc {
+            lsn: lsn.into(),
+            timestamp: String::new(),
+            origin: None,
+            lineage: Lineage::default(),
+            behind: None,
+        };
         Entry { rung: Rung::Checkpoint, position: Position::PgCdc(position) }
     }
 

@@ -140,6 +140,7 @@ mod tests {
             gtid_set: String::new(),
             timestamp: String::new(),
             lineage: Lineage::default(),
+            behind: None,
         })
     }
 

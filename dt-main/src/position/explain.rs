@@ -187,6 +187,7 @@ mod tests {
             timestamp: "2026-11-21 11:30:00.000".into(),
             origin: None,
             lineage: Lineage::default(),
+            behind: None,
         });
         let room = HeadRoom::default().with("slot", "s1").with("bytes_to_read", 7).with("oplog_secs", 7200);
         let mut told = Told::default();

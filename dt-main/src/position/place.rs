@@ -185,8 +185,15 @@ mod tests {
     fn a_place_that_says_no_servers_is_of_the_stored_ones() {
         let lineage = Lineage { source: Some("s".into()), target: Some("t".into()) };
         let origin = Some(PgOrigin { slot: "slot".into(), timeline: 1 });
-        let stored = PgCdc { lsn: "0/2".into(), timestamp: String::new(), origin, lineage: lineage.clone() };
-        let bare = PgCdc { lsn: "0/1".into(), timestamp: String::new(), origin: None, lineage: Lineage::default() };
+        let stored =
+            PgCdc { lsn: "0/2".into(), timestamp: String::new(), origin, lineage: lineage.clone(), behind: None };
+        let bare = PgCdc {
+            lsn: "0/1".into(),
+            timestamp: String::new(),
+            origin: None,
+            lineage: Lineage::default(),
+            behind: None,
+        };
         let Position::PgCdc(done) = completed(Position::PgCdc(bare.clone()), Some(&Position::PgCdc(stored.clone())))
         else {
             panic!("another kind")

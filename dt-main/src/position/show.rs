@@ -155,6 +155,7 @@ mod tests {
             gtid_set: String::new(),
             timestamp: "2026-11-21 11:00:00.000".into(),
             lineage: lineage(),
+            behind: None,
         };
         Loaded::of_entries([
             Entry { rung: Rung::Current, position: Position::RdbSnapshot(progress) },

@@ -86,6 +86,7 @@ mod tests {
             gtid_set: gtids.into(),
             timestamp: String::new(),
             lineage: Lineage::default(),
+            behind: None,
         }
     }
 

@@ -67,7 +67,7 @@ mod tests {
 
     fn at(lsn: &str, timeline: u32) -> PgCdc {
         let origin = Some(PgOrigin { slot: "s".into(), timeline });
-        PgCdc { lsn: lsn.into(), timestamp: String::new(), origin, lineage: Lineage::default() }
+        PgCdc { lsn: lsn.into(), timestamp: String::new(), origin, lineage: Lineage::default(), behind: None }
     }
 
     #[test]
