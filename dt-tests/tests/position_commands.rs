@@ -69,7 +69,7 @@ fn what_is_stored_is_shown_without_source_or_target() -> Result<()> {
     ensure!(shown["store"]["resume_type"] == "from_log" && shown["streams"] == serde_json::json!([]), "{shown}");
     let (a, b) = (&shown["tables"][0], &shown["tables"][1]);
     ensure!(a["state"] == "finished" && a["age_secs"].as_u64().is_some_and(|age| age < 300), "{shown}");
-    ensure!(b["state"] == "in_progress" && b["position"]["value"] == at.to_string(), "{shown}");
+    ensure!(b["state"] == "in_progress" && b["position"]["value"].as_str() == Some(at.to_string().as_str()), "{shown}");
     Ok(())
 }
 
@@ -185,7 +185,7 @@ fn positions_in_the_target_are_shown_carried_and_rewound_as_all_others() -> Resu
     task.position(&["import", "--yes", "--from", &folder])?.expect_code(0)?;
     let shown = json(&task.position(&["show", "--json"])?.expect_code(0)?)?;
     ensure!(shown["store"]["resume_type"] == "from_target", "{shown}");
-    ensure!(shown["tables"][1]["position"]["value"] == at.to_string(), "{shown}");
+    ensure!(shown["tables"][1]["position"]["value"].as_str() == Some(at.to_string().as_str()), "{shown}");
     task.position(&["verify"])?.expect_code(0)?;
     task.run()?.expect_code(0)?;
     let judge = Judge::new(&source, &target);
