@@ -39,7 +39,7 @@ pub enum Action {
     Verify(Task),
     /// Step back: copy tables again, or follow the stream from an earlier place.
     Rewind(Rewind),
-    /// Write all that is stored as lines, as [resumer] config_file takes them.
+    /// Write all that is stored as lines, as the key `config_file` takes them.
     Export(Export),
     /// Put positions from such lines, or from another log_dir, into the task's store.
     Import(Import),
