@@ -10,6 +10,7 @@ use dt_common::{Error, Result, TableId};
 
 use crate::batch::{Batch, RowFormat};
 use crate::sink::{Applying, Sinker, Target};
+use crate::standing::Held;
 
 /// Takes everything, keeps nothing.
 #[derive(Debug, Default)]
@@ -45,6 +46,10 @@ impl Target for DummyTarget {
 
     async fn check_changes(&mut self, _tables: &[TableId], _events: Events, _truncates: bool) -> Result<()> {
         Ok(())
+    }
+
+    async fn holds_rows(&mut self, tables: &[TableId]) -> Result<Vec<Held>> {
+        Ok(vec![Held::Nothing; tables.len()])
     }
 
     fn sinker(&self) -> Box<dyn Sinker> {

@@ -105,6 +105,16 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// The table that it is about; `None` for a stream.
+    pub(crate) fn table(&self) -> Option<&TableId> {
+        match self {
+            Slot::InProgress(_, table) | Slot::Chunk(_, table, _) | Slot::Finished(_, table) => Some(table),
+            Slot::Current(_) | Slot::Checkpoint(_) | Slot::Nothing => None,
+        }
+    }
+}
+
 /// The newest position of each slot.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Slots(BTreeMap<Slot, Stored>);

@@ -1,11 +1,12 @@
 //! Where a task's positions are: in the files of its log_dir, or in a position table with copies in those files.
 
+use std::fmt;
 use std::sync::Arc;
 
 use dt_common::config::{PositionTable, ResumeKind, TaskConfig};
 use dt_common::{Error, Result};
 use dt_resumer::sql::{Holder, Lease, Peeked, SqlOptions, SqlStore};
-use dt_resumer::{Inscriber, Loaded, LogStore, Mirrored, PositionStore};
+use dt_resumer::{Inscriber, Loaded, LogStore, Mirrored, PositionStore, Rewind};
 
 use super::options::log_options;
 
@@ -95,6 +96,14 @@ impl Store {
         Ok(())
     }
 
+    /// Steps back because a user said so.
+    pub async fn rewind(&mut self, rewind: &Rewind) -> Result<()> {
+        match self {
+            Store::Files { files, .. } => files.rewind(rewind).await,
+            Store::Table(table) => table.rewind(rewind).await,
+        }
+    }
+
     /// The store as the pipeline takes it.
     pub fn boxed(self) -> Box<dyn PositionStore> {
         match self {
@@ -102,6 +111,49 @@ impl Store {
             Store::Table(table) => table,
         }
     }
+}
+
+/// Where a task's positions are, in words.
+pub struct Kept {
+    /// `resume_type`
+    pub by: &'static str,
+    /// The directory, or the table and its server.
+    pub place: String,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.by, self.place)
+    }
+}
+
+impl Kept {
+    /// The same for scripts.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({"resume_type": self.by, "place": self.place})
+    }
+}
+
+/// Where the positions are that a start would go on from.
+///
+/// # Errors
+/// A start would begin anew: `resume_type=dummy`.
+pub fn kept(config: &TaskConfig) -> Result<Kept> {
+    let log_dir = || config.runtime.log_dir.display().to_string();
+    match &config.resumer.kind {
+        ResumeKind::Dummy => {
+            Err(Error::config("the task keeps no positions to go on from: [resumer] resume_type=dummy")
+                .with("log_dir", log_dir())
+                .hint("with resume_type=from_log these commands look at what a run has written into log_dir"))
+        }
+        ResumeKind::FromLog => Ok(Kept { by: "from_log", place: log_dir() }),
+        ResumeKind::FromTarget(table) => Ok(Kept { by: "from_target", place: in_table(table) }),
+        ResumeKind::FromDb(table) => Ok(Kept { by: "from_db", place: in_table(table) }),
+    }
+}
+
+fn in_table(table: &PositionTable) -> String {
+    format!("{} at {}", table.table, table.endpoint.address)
 }
 
 /// What a start would find, without holding or changing anything.
@@ -114,7 +166,7 @@ pub struct Found {
     pub holder: Option<Holder>,
 }
 
-/// Looks, for `--check`.
+/// Looks, for `--check` and `position`.
 pub async fn look(config: &TaskConfig) -> Result<Found> {
     let options = log_options(config);
     match &config.resumer.kind {

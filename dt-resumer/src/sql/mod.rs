@@ -32,6 +32,7 @@ use async_trait::async_trait;
 use dt_common::config::Endpoint;
 use dt_common::ladder::{Entry, Recordable, Saved};
 use dt_common::position::PositionWrite;
+use dt_common::position::line::Stamp;
 use dt_common::{Error, Position, Result, TableId};
 use tokio::sync::{Mutex, watch};
 
@@ -41,6 +42,7 @@ pub use lease::{LEASE, Lease, RENEWED_EVERY};
 pub use write::{Limits, PositionWriter};
 
 use crate::loaded::Loaded;
+use crate::rewind::{Forget, Rewind};
 use crate::store::{Inscriber, PositionStore, SaveFailed};
 use address::Address;
 use lease::Held;
@@ -136,7 +138,7 @@ impl SqlStore {
         &self.writer
     }
 
-    /// Deletes all positions of the task: the one way in which a position moves backwards (invariant 3).
+    /// Deletes all positions of the task (invariant 3).
     ///
     /// # Errors
     /// As for saving.
@@ -192,6 +194,15 @@ impl PositionStore for SqlStore {
             Ok(()) => Ok(Saved::after_sync(recordable)),
             Err(error) => Err(SaveFailed { recordable, error }),
         }
+    }
+
+    async fn rewind(&mut self, rewind: &Rewind) -> Result<()> {
+        if rewind.forget != Forget::Everything {
+            // Rows that an older tool wrote are known by their ids only.
+            self.load().await?;
+        }
+        let write = self.writer.rewind(rewind)?;
+        self.write(&write).await
     }
 }
 
@@ -251,6 +262,7 @@ fn rows_of(rows: Vec<TextRow>) -> Result<Vec<Row>> {
             resumer_type: cells.next()??,
             key: cells.next()??,
             data: cells.next()?,
+            stamp: cells.next()?.as_deref().and_then(Stamp::parse),
         })
     };
     let rows: Option<Vec<Row>> = rows.into_iter().map(row).collect();

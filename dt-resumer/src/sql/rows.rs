@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dt_common::ladder::{Entry, Rung};
+use dt_common::position::line::Stamp;
 use dt_common::position::wire;
 use dt_common::{DbType, Error, Position, Result};
 
@@ -25,8 +26,8 @@ use crate::loaded::{Loaded, Origin, Slot, Slots, Stored};
 /// The `resumer_type` of the row that says who may write.
 pub(crate) const FENCE: &str = "Fence";
 pub(crate) const CHUNK: &str = "SnapshotChunk";
-const DOING: &str = "SnapshotDoing";
-const FINISHED: &str = "SnapshotFinished";
+pub(crate) const DOING: &str = "SnapshotDoing";
+pub(crate) const FINISHED: &str = "SnapshotFinished";
 const CDC: &str = "CdcDoing";
 const CDC_CURRENT: &str = "CdcCurrent";
 
@@ -62,6 +63,8 @@ pub(crate) struct Row {
     pub(crate) resumer_type: String,
     pub(crate) key: String,
     pub(crate) data: Option<String>,
+    /// When it was written, in UTC.
+    pub(crate) stamp: Option<Stamp>,
 }
 
 /// What was read of a task.
@@ -102,7 +105,7 @@ pub(crate) fn read(rows: Vec<Row>, task_id: &str, table: &Arc<str>) -> Result<Re
             foreign.entry(place).or_default().push(row.id);
         }
         let origin = Origin::Row { table: Arc::clone(table), id: row.id };
-        slots.put(Stored::new(entry, None, Some(origin)));
+        slots.put(Stored::new(entry, row.stamp, Some(origin)));
     }
     Ok(Read { loaded: Loaded::new(slots, Vec::new()), foreign })
 }

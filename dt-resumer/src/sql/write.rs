@@ -12,6 +12,7 @@ use super::fence::Fence;
 use super::key;
 use super::rows::{CHUNK, Foreign, Place, newest};
 use crate::loaded::Slot;
+use crate::rewind::{Forget, Rewind};
 use crate::store::Inscriber;
 
 /// Rows of one statement, at most.
@@ -128,6 +129,31 @@ impl PositionWriter {
     pub(crate) fn reset(&self) -> PositionWrite {
         let delete = self.dialect.delete_positions(&self.table, &self.task_id);
         self.guarded(vec![delete], None)
+    }
+
+    /// Forgets and puts, in one transaction.
+    ///
+    /// # Errors
+    /// As for [`PositionWriter::statements`].
+    pub(crate) fn rewind(&self, rewind: &Rewind) -> Result<PositionWrite> {
+        let mut statements = match rewind.forget {
+            Forget::Everything => self.reset().statements,
+            Forget::Tables(_) => Vec::new(),
+        };
+        let tables: Vec<String> = rewind.tables().into_iter().map(key::of_table).collect();
+        for tables in tables.chunks(STATEMENT_ROWS) {
+            let keys: Vec<String> = tables.iter().map(|key| format!("'{key}'")).collect();
+            let keys = keys.join(", ");
+            statements.push(self.dialect.delete_tables(&self.table, &self.task_id, &keys));
+            statements.push(self.dialect.delete_chunks(&self.table, &self.task_id, &keys));
+        }
+        let of_tables = self.foreign.iter().filter(|(place, _)| tables.contains(&place.key));
+        let foreign: Vec<String> = of_tables.flat_map(|(_, ids)| ids).map(u64::to_string).collect();
+        for ids in foreign.chunks(STATEMENT_ROWS) {
+            statements.push(format!("DELETE FROM {} WHERE id IN ({})", self.table, ids.join(", ")));
+        }
+        statements.extend(self.statements(&rewind.put)?.statements);
+        Ok(self.guarded(statements, None))
     }
 
     fn row(&self, place: &Place, entry: &Entry, slot: &Slot) -> Result<String> {

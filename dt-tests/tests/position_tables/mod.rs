@@ -46,6 +46,11 @@ impl Positions {
         task.set("resumer", "resume_type", "from_target").set("resumer", "table_full_name", self.table())
     }
 
+    /// What another task of the same test has made there.
+    pub fn of_same(kind: Kind, name: &str) -> Result<Positions> {
+        Ok(Positions { server: &servers::pair(kind)?.source, database: None, schema: format!("pos_{name}") })
+    }
+
     /// The task with its positions here.
     pub fn of(&self, task: Task) -> Task {
         self.at(task, self.server.port()).set("resumer", "username", USER).set("resumer", "password", PASSWORD)

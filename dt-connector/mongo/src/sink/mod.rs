@@ -25,8 +25,9 @@ use dt_common::config::{Endpoint, Events};
 use dt_common::position::PositionWrite;
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, Result, TableId};
-use dt_connector::{RowFormat, SinkOptions, Sinker, Target};
+use dt_connector::{Held, RowFormat, SinkOptions, Sinker, Target};
 
+use crate::catalog;
 use crate::config::Address;
 use crate::connect::Server;
 use changes::ahead::Ahead;
@@ -91,6 +92,10 @@ impl Target for MongoTarget {
     async fn check_changes(&mut self, _tables: &[TableId], _events: Events, _truncates: bool) -> Result<()> {
         // A stream of MongoDB meets its collections as it goes, and its target's privileges with them.
         Ok(())
+    }
+
+    async fn holds_rows(&mut self, tables: &[TableId]) -> Result<Vec<Held>> {
+        catalog::holds_documents(&self.shared.server, tables).await
     }
 
     fn sinker(&self) -> Box<dyn Sinker> {
