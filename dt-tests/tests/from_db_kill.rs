@@ -16,7 +16,7 @@ use dt_tests::task::{Running, Task};
 use dt_tests::writer::Writer;
 use position_tables::{Positions, without_files};
 
-const KILLS: u32 = 5;
+const KILLS: u32 = 10;
 const ROWS: u64 = 60_000;
 const ROWS_PER_SECOND: u64 = 20_000;
 /// No kill of a stream comes later after its start than this.
