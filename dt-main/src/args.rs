@@ -28,7 +28,8 @@ A task is an INI file. This one copies the tables of a database from one MySQL s
 
 The target's tables must be there. Kill it at any instant and start it again with the same file: it goes on after the
 last rows that are known to be in the target. With resume_type=from_log a first start and a restart are the same
-command. resume_type=from_db keeps the positions in a table of a database instead (docs/resume.md).
+command. resume_type=from_target keeps the positions in the target, each committed together with its rows: every row is there
+exactly once. resume_type=from_db keeps them in a table of any database (docs/resume.md).
 
 For PostgreSQL: db_type=pg, url=postgres://user:password@10.0.0.1:5432/database, and do_dbs names schemas. To follow
 what changes: extract_type=cdc (docs/cdc.md, docs/postgresql.md).";
