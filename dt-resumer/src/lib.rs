@@ -74,10 +74,14 @@
 pub mod cdc;
 pub mod chunks;
 pub mod decision;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "mongodb"))]
+pub mod held;
 pub mod loaded;
 pub mod log;
 pub mod memory;
 pub mod mirrored;
+#[cfg(feature = "mongodb")]
+pub mod mongo;
 pub mod plan;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub mod sql;

@@ -3,7 +3,7 @@
 //! Error codes: MongoDB documentation, Error Codes (`src/mongo/base/error_codes.yml` of the server).
 
 use dt_common::{Error, ErrorClass};
-use mongodb::error::{Error as DriverFailure, ErrorKind};
+use mongodb::error::{Error as DriverFailure, ErrorKind, TRANSIENT_TRANSACTION_ERROR};
 
 /// A view of the past that the server no longer has, or has not yet for this collection.
 pub const SNAPSHOT_GONE: [i32; 2] = [239, 246];
@@ -14,7 +14,15 @@ pub const DOLLAR_PREFIXED: i32 = 52;
 
 /// The error as ours: classified, with a hint where there is one, values blotted out (invariant 11).
 pub fn classify(doing: impl Into<String>, error: &DriverFailure) -> Error {
-    let doing = doing.into();
+    let ours = by_kind(doing.into(), error);
+    match ours.class() {
+        // The server says so itself (MongoDB documentation, Transactions in Applications).
+        ErrorClass::Fatal if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => ours.with_class(ErrorClass::Retry),
+        _ => ours,
+    }
+}
+
+fn by_kind(doing: String, error: &DriverFailure) -> Error {
     match error.kind.as_ref() {
         ErrorKind::Command(failure) => server_error(doing, failure.code, &failure.code_name, &failure.message),
         ErrorKind::Authentication { .. } => Error::user(doing)

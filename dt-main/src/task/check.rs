@@ -41,7 +41,7 @@ pub async fn check(config: &TaskConfig, notes: &[String]) -> Result<Exit> {
     if let Some(holder) = holder {
         lines.push(format!(
             "warning: {holder} runs this task now, or has been killed within the last {} s",
-            dt_resumer::sql::LEASE.as_secs()
+            dt_resumer::held::LEASE.as_secs()
         ));
     }
     if would_set_aside {

@@ -3,7 +3,7 @@
 
 use dt_common::{DbType, Error, Result, TableId};
 
-use super::rows::{CHUNK, FENCE};
+use crate::held::rows::{CHUNK, FENCE};
 
 /// The SQL that a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
