@@ -183,13 +183,21 @@ fn text(command: Bson) -> String {
     command.into_canonical_extjson().to_string()
 }
 
+/// The commands of a guard, or of what makes a session known, for this session.
+///
+/// # Errors
+/// The text is none.
+pub(crate) fn commands_of(text: &str, session: &str) -> Result<Vec<(String, Document)>> {
+    commands(&text.replace(SESSION, session))
+}
+
 /// Commands that have travelled: each with its database.
 ///
 /// # Errors
 /// The text is none.
-pub(crate) fn commands(text: &str, session: &str) -> Result<Vec<(String, Document)>> {
+pub(crate) fn commands(text: &str) -> Result<Vec<(String, Document)>> {
     let damaged = || Error::fatal("the command that writes a position is damaged");
-    let json: serde_json::Value = serde_json::from_str(&text.replace(SESSION, session)).map_err(|_| damaged())?;
+    let json: serde_json::Value = serde_json::from_str(text).map_err(|_| damaged())?;
     let commands = match Bson::try_from(json).map_err(|_| damaged())? {
         Bson::Array(commands) => commands,
         command => vec![command],
@@ -239,12 +247,12 @@ mod tests {
         let position =
             doc! {"_id": names.position("CdcDoing", "mongo", "0"), "position_data": "{\"a\":\"$sess\"}", "n": 7_i64};
         let write = names.guarded(3, names.upsert(vec![(10, position)]), None);
-        let (database, guard) = commands(&write.guard, "0b6e").expect("a command").remove(0);
+        let (database, guard) = commands_of(&write.guard, "0b6e").expect("a command").remove(0);
         assert_eq!(database, "meta");
         let q = guard.get_array("updates").expect("updates")[0].as_document().expect("one").get_document("q");
         assert_eq!(q.expect("q"), &doc! {"_id": "it%27s%20%24session%3a%20%54ask:Guard:0b6e", "epoch": 3_i64});
-        assert_eq!(commands(&write.settle.wait, "0b6e").expect("two").len(), 2);
-        let (_, put) = commands(&write.statements[0], "").expect("a command").remove(0);
+        assert_eq!(commands_of(&write.settle.wait, "0b6e").expect("two").len(), 2);
+        let (_, put) = commands(&write.statements[0]).expect("a command").remove(0);
         let set = put.get_array("updates").expect("updates")[0].as_document().expect("one").get_document("u");
         assert_eq!(set.expect("u").get_document("$set").expect("set").get_i64("n").ok(), Some(7));
     }

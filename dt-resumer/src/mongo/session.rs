@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use mongodb::options::{ReadConcern, WriteConcern};
 use mongodb::{Client, ClientSession};
 
-use super::command::{commands, split};
+use super::command::{commands, commands_of, split};
 use super::error::{by_code, classify};
 
 /// How long a command or a transaction may take. Longer is a link that carries nothing any more.
@@ -114,9 +114,9 @@ impl Session {
         let Some(mut open) = self.opened(write).await? else { return Ok(Written::Fenced) };
         self.lost = Some(open.id);
         let name = open.id.to_string();
-        let mut script = commands(&write.guard, &name)?;
+        let mut script = commands_of(&write.guard, &name)?;
         for statement in &write.statements {
-            script.extend(commands(statement, &name)?);
+            script.extend(commands(statement)?);
         }
         // Each must match one document: the guard alone.
         let written = self.transaction(&mut open.session, script, 1).await?;
@@ -139,7 +139,7 @@ impl Session {
             Some(Bson::Binary(id)) => id.to_uuid().map_err(|_| damaged())?,
             Some(_) | None => return Err(damaged()),
         };
-        let script = commands(&write.settle.wait, &id.to_string())?;
+        let script = commands_of(&write.settle.wait, &id.to_string())?;
         let all = script.len();
         match self.transaction(&mut session, script, all).await? {
             Written::Durable => Ok(Some(Open { session, id })),

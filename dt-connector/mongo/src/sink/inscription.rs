@@ -1,7 +1,7 @@
 //! The position that a batch brings along, written in its transaction.
 //!
 //! What writes it are commands as canonical Extended JSON (MongoDB documentation, Extended JSON v2), made by the position
-//! store; `$session` in them stands for the session that executes them. A session is made known to the store by `settle.wait`
+//! store; `$session` in a guard, and in `settle.wait`, stands for the session that executes them. A session is made known to the store by `settle.wait`
 //! before its first transaction, so that whoever takes the task over can end it: a server keeps the open transaction of a
 //! client that is gone for about a minute, with all documents that it has written.
 
@@ -56,14 +56,14 @@ impl Inscriptions {
         let Some(position) = batch.position().filter(|_| batch.is_retried()) else { return Ok(false) };
         // A write outside of a transaction waits for those that have written the document (MongoDB documentation, In-progress
         // Transactions and Write Conflicts): the transaction before has passed the same guard, or never will.
-        for (database, mut command) in commands(&position.guard, &session)? {
+        for (database, mut command) in commands_of(&position.guard, &session)? {
             command.insert("writeConcern", concern(&shared.durability.concern()));
             expect_held(&answer(shared, &database, command, None).await?)?;
         }
         self.unsettled = None;
         let Some(written) = &position.settle.written else { return Ok(false) };
         let mut is_there = false;
-        for (database, command) in commands(written, &session)? {
+        for (database, command) in commands(written)? {
             let reply = answer(shared, &database, command, None).await?;
             let found = raw::field(&reply, "cursor").and_then(RawValue::document);
             let found = found.and_then(|cursor| raw::field(cursor, "firstBatch")).and_then(RawValue::document);
@@ -93,12 +93,12 @@ impl Inscriptions {
         }
         if let Some(position) = batch.position() {
             let id = transaction.id.to_string();
-            for (at, text) in std::iter::once(&position.guard).chain(&position.statements).enumerate() {
-                for (database, command) in commands(text, &id)? {
-                    let reply = answer(transaction.shared, &database, command, Some(&mut transaction.session)).await?;
-                    if at == 0 {
-                        expect_held(&reply)?;
-                    }
+            for (database, command) in commands_of(&position.guard, &id)? {
+                expect_held(&answer(transaction.shared, &database, command, Some(&mut transaction.session)).await?)?;
+            }
+            for statement in &position.statements {
+                for (database, command) in commands(statement)? {
+                    answer(transaction.shared, &database, command, Some(&mut transaction.session)).await?;
                 }
             }
         }
@@ -132,7 +132,7 @@ impl Inscriptions {
             Some(_) | None => return Err(damaged()),
         };
         start(shared, &mut session).await?;
-        for (database, command) in commands(&position.settle.wait, &id.to_string())? {
+        for (database, command) in commands_of(&position.settle.wait, &id.to_string())? {
             expect_held(&answer(shared, &database, command, Some(&mut session)).await?)?;
         }
         let committed = while_alive(&shared.server, session.commit_transaction().into_future()).await?;
@@ -163,9 +163,14 @@ async fn start(shared: &Shared, session: &mut ClientSession) -> Result<()> {
     starting.await.map_err(|error| classify(DOING, &error))
 }
 
+/// The commands of a guard, or of what makes a session known, for this session.
+fn commands_of(text: &str, session: &str) -> Result<Vec<(String, Document)>> {
+    commands(&text.replace("$session", session))
+}
+
 /// The commands of a text, each with its database.
-fn commands(text: &str, session: &str) -> Result<Vec<(String, Document)>> {
-    let json: serde_json::Value = serde_json::from_str(&text.replace("$session", session)).map_err(|_| damaged())?;
+fn commands(text: &str) -> Result<Vec<(String, Document)>> {
+    let json: serde_json::Value = serde_json::from_str(text).map_err(|_| damaged())?;
     let commands = match Bson::try_from(json).map_err(|_| damaged())? {
         Bson::Array(commands) => commands,
         command => vec![command],
@@ -230,10 +235,10 @@ mod tests {
     #[test]
     fn a_command_is_read_with_its_types_its_database_and_its_session() {
         let text = r#"{"$db":"meta","update":"pos","updates":[{"q":{"_id":"t:Guard:$session","epoch":{"$numberLong":"3"}},"u":{"$inc":{"writes":{"$numberLong":"1"}}}}]}"#;
-        let (database, command) = commands(text, "0b6e").expect("a command").remove(0);
+        let (database, command) = commands_of(text, "0b6e").expect("a command").remove(0);
         let update = doc! {"q": {"_id": "t:Guard:0b6e", "epoch": 3_i64}, "u": {"$inc": {"writes": 1_i64}}};
         assert_eq!((database.as_str(), command), ("meta", doc! {"update": "pos", "updates": [update]}));
-        assert_eq!(commands(&format!("[{text},{text}]"), "x").expect("two").len(), 2);
-        assert!(commands("{}", "x").is_err() && commands("[1]", "x").is_err());
+        assert_eq!(commands(&format!("[{text},{text}]")).expect("two").len(), 2);
+        assert!(commands("{}").is_err() && commands("[1]").is_err());
     }
 }
