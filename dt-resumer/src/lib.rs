@@ -61,8 +61,8 @@
 //! ```
 //!
 //! - [`PositionStore`] is what a store promises; [`LogStore`] keeps positions in files, [`MemoryStore`] in memory, and
-//!   `sql::SqlStore` in a table of MySQL, MariaDB or PostgreSQL (features `mysql` and `postgres`). [`Mirrored`] writes what
-//!   another store has saved into files as well.
+//!   `sql::SqlStore` in a table of MySQL, MariaDB or PostgreSQL (features `mysql` and `postgres`), `mongo::MongoStore` in a
+//!   collection of MongoDB (feature `mongodb`). [`Mirrored`] writes what another store has saved into files as well.
 //! - [`Loaded`] is what a store holds; [`Plan`] makes a [`Decision`] of it for each table of a snapshot, and [`cdc`]
 //!   finds the place at which a stream of changes goes on.
 //!

@@ -15,7 +15,7 @@ use dt_resumer::testkit::{Bench, conforms};
 use dt_tests::proxy::{Fate, Proxy};
 use dt_tests::servers::mongo::{MongoServer, Setup, pair};
 use dt_tests::servers::{PASSWORD, USER};
-use mongodb::bson::doc;
+use mongodb::bson::{Document, doc};
 use tokio::runtime::{Builder, Runtime};
 
 const TASK: &str = "it's $session \\ a Task ü";
@@ -61,6 +61,16 @@ impl Place {
         MongoOptions { take_over: true, endpoint: self.endpoint(self.server.port()), ..self.options(task_id) }
     }
 
+    /// The same, as somebody who may do this much and no more.
+    fn plain(&self, mut options: MongoOptions, roles: Vec<Document>) -> Result<MongoOptions> {
+        let (client, user) = (self.server.client()?, format!("plain_{}", self.database));
+        // There is none before the first run.
+        let _ = client.command("admin", doc! {"dropUser": &user});
+        client.command("admin", doc! {"createUser": &user, "pwd": PASSWORD, "roles": roles})?;
+        options.endpoint.username = Some(user);
+        Ok(options)
+    }
+
     fn positions(&self) -> Result<i32> {
         let counted = doc! {"count": "pos", "query": {"n": {"$exists": true}}};
         Ok(self.server.client()?.command(&self.database, counted)?.get_i32("n")?)
@@ -91,12 +101,8 @@ impl Bench for Place {
     }
 
     fn disturb(&self) {
-        let cut = self.proxy.cutter();
-        let moment = Duration::from_millis(dt_tests::dice::Dice::new().pick(0..200));
-        std::thread::spawn(move || {
-            std::thread::sleep(moment);
-            cut();
-        });
+        // A save of the suite takes five answers.
+        self.proxy.after_replies(dt_tests::dice::Dice::new().pick(0..8), Fate::Lost);
     }
 }
 
@@ -206,8 +212,11 @@ fn a_save_whose_answer_was_lost_at_any_place_is_repeated_and_nothing_comes_of_it
 #[test]
 fn a_holder_that_hangs_within_a_transaction_is_taken_over_at_once_and_its_write_comes_to_nothing() -> Result<()> {
     let place = Place::new("hangs")?;
+    // It may end its own sessions, without a role for that.
+    let roles = vec![doc! {"role": "readWrite", "db": &place.database}];
+    let (first, second) = (place.plain(place.proven("t"), roles.clone())?, place.plain(place.taking_over("t"), roles)?);
     runtime()?.block_on(async {
-        let mut hangs = MongoStore::open(place.proven("t")).await?;
+        let mut hangs = MongoStore::open(first).await?;
         hangs.save(of_applied(at("t", "1"))).await?;
         // The guard is written when the link stands still, and the transaction stays open on the server.
         place.proxy.after_replies(1, Fate::HeldUp);
@@ -217,7 +226,7 @@ fn a_holder_that_hangs_within_a_transaction_is_taken_over_at_once_and_its_write_
         });
         tokio::time::sleep(Duration::from_millis(500)).await;
         let began = Instant::now();
-        let mut second = MongoStore::open(place.taking_over("t")).await?;
+        let mut second = MongoStore::open(second).await?;
         ensure!(began.elapsed() < Duration::from_secs(10), "the open transaction was waited for");
         ensure!(second.load().await?.positions().count() == 1);
         second.save(of_applied(at("t", "3"))).await?;
@@ -254,13 +263,18 @@ fn what_is_inscribed_is_executed_with_the_rows_and_only_finished_tables_are_save
 }
 
 #[test]
-fn a_server_without_transactions_and_a_collection_of_another_kind_are_refused() -> Result<()> {
+fn a_server_without_transactions_a_collection_of_another_kind_and_an_account_that_may_not_are_refused() -> Result<()> {
     let place = Place::new("refused")?;
     let client = place.server.client()?;
     client.command(&place.database, doc! {"create": "pos", "capped": true, "size": 4096})?;
     let runtime = runtime()?;
     let refused = runtime.block_on(MongoStore::open(place.options("t"))).map(drop).expect_err("it is capped");
     ensure!(refused.class() == ErrorClass::User && refused.to_string().contains("table_full_name"), "{refused}");
+
+    let nobody = place.plain(place.options("t"), Vec::new())?;
+    let denied = runtime.block_on(MongoStore::open(nobody)).map(drop).expect_err("it may nothing");
+    let text = denied.to_string();
+    ensure!(denied.class() == ErrorClass::User && text.contains("readWrite"), "{text}");
 
     let alone = MongoServer::start(&Setup { set: None, ..Setup::default() })?;
     let options = MongoOptions { endpoint: place.endpoint(alone.port()), ..place.options("t") };

@@ -229,7 +229,7 @@ mod tests {
             range.get_str("$gte").expect("a bound") <= id && id < range.get_str("$lt").expect("a bound")
         };
         let chunk = names.position("SnapshotChunk", "a/b#12", "3");
-        assert_eq!(chunk, "it%27s%20%24session%3a%20%54ask:SnapshotChunk:a/b#12:3");
+        assert_eq!(chunk, "it%27s%20%24session%3a%20a%20%54ask:SnapshotChunk:a/b#12:3");
         assert!(within(names.all(), &chunk) && within(names.all(), &names.fence()));
         assert!(!within(names.guards(), &chunk) && within(names.guards(), &names.guard_of_session()));
         let chunks = names.delete_chunks(["a/b".to_owned()].iter()).remove(0);
@@ -250,7 +250,7 @@ mod tests {
         let (database, guard) = commands_of(&write.guard, "0b6e").expect("a command").remove(0);
         assert_eq!(database, "meta");
         let q = guard.get_array("updates").expect("updates")[0].as_document().expect("one").get_document("q");
-        assert_eq!(q.expect("q"), &doc! {"_id": "it%27s%20%24session%3a%20%54ask:Guard:0b6e", "epoch": 3_i64});
+        assert_eq!(q.expect("q"), &doc! {"_id": "it%27s%20%24session%3a%20a%20%54ask:Guard:0b6e", "epoch": 3_i64});
         assert_eq!(commands_of(&write.settle.wait, "0b6e").expect("two").len(), 2);
         let (_, put) = commands(&write.statements[0]).expect("a command").remove(0);
         let set = put.get_array("updates").expect("updates")[0].as_document().expect("one").get_document("u");
