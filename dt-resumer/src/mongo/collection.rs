@@ -3,7 +3,7 @@
 use bson::{Document, doc};
 use dt_common::{Error, ErrorClass, Result, TableId};
 
-use super::error::{NAMESPACE_EXISTS, classify, code};
+use super::error::{NAMESPACE_EXISTS, UNAUTHORIZED, classify, code, is};
 use super::session::Session;
 
 /// Asks the server whether it has what positions need. Nothing is retried: an address that does not answer is for the user to
@@ -79,9 +79,9 @@ pub(crate) async fn ensure(session: &Session, table: &TableId) -> Result<()> {
     }
 }
 
-/// What a failure means, with what an administrator can do.
+/// The error; with what an administrator can do, if the account may not.
 pub(crate) fn denied(error: Error, table: &TableId) -> Error {
-    if error.class() != ErrorClass::User {
+    if !is(&error, UNAUTHORIZED) {
         return error;
     }
     error.with("collection", format!("{}.{}", table.schema, table.table)).hint(format!(

@@ -52,6 +52,11 @@ pub(crate) fn by_code(doing: String, code: i32, name: &str) -> Error {
     Error::new(class, doing).caused_by(format!("error {code} ({name})"))
 }
 
+/// Whether an error is one that [`by_code`] has made of this code.
+pub(crate) fn is(error: &Error, code: i32) -> bool {
+    error.to_string().contains(&format!("error {code} ("))
+}
+
 /// The server's error code, if it is the server's error.
 pub(crate) fn code(error: &DriverFailure) -> Option<i32> {
     match error.kind.as_ref() {

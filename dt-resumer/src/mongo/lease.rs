@@ -13,6 +13,7 @@ use dt_common::{Error, ErrorClass, Result};
 
 use super::collection::denied;
 use super::command::Names;
+use super::error::{DUPLICATE_KEY, is};
 use super::session::Session;
 use crate::held::fence::{self, Fence, Found, Holder};
 use crate::held::lease::{self, LEASE, Replaced, taken_over};
@@ -104,13 +105,9 @@ async fn put_up(session: &Session, names: &Names, read: Option<&Document>, mine:
     match session.write_alone(command).await {
         Ok(count) if read.is_none() => Ok(count == 1 && heard(session, names, mine).await? == Replaced::Done),
         Ok(count) => Ok(count == 1),
-        Err(error) if is_duplicate(&error) => Ok(false),
+        Err(error) if is(&error, DUPLICATE_KEY) => Ok(false),
         Err(error) => Err(denied(error, &names.table)),
     }
-}
-
-fn is_duplicate(error: &Error) -> bool {
-    error.to_string().contains(&format!("error {} ", super::error::DUPLICATE_KEY))
 }
 
 /// Ends whoever may still write under an epoch before this one.
