@@ -173,10 +173,13 @@ fn by_wire(task: Task) -> Result<(Task, Proxy)> {
     Ok((task.set("sinker", "url", url), proxy))
 }
 
+/// As many answers are lost at most: each costs the task a pause.
+const LOST: u32 = 60;
+
 /// Loses an answer now and then, until the task has ended or `until` says so. How many.
 fn lose(running: &mut Running, proxy: &Proxy, dice: &mut Dice, mut until: impl FnMut() -> bool) -> Result<u32> {
     let mut lost = 0;
-    while !running.has_ended()? && !until() {
+    while lost < LOST && !running.has_ended()? && !until() {
         proxy.after_replies(dice.pick(0..12), Fate::Lost);
         lost += 1;
         sleep(Duration::from_millis(dice.pick(50..400)));

@@ -66,6 +66,7 @@ impl MongoTarget {
             unique: Mutex::default(),
             places: Mutex::default(),
             wary: AtomicU32::new(0),
+            told_too_large: AtomicBool::new(false),
             has_applied: AtomicBool::new(false),
             tries_ddl: AtomicBool::new(false),
         };

@@ -20,7 +20,7 @@ use super::statement::{self, Durability};
 use super::{changes, ddl, reply, together};
 use crate::alive::while_alive;
 use crate::connect::Server;
-use crate::error::classify;
+use crate::error::{classify, is_too_large};
 use crate::snapshot::gathered;
 
 /// What every sinker of a target shares; the connections are the driver's.
@@ -36,6 +36,8 @@ pub(super) struct Shared {
     pub(super) places: Mutex<HashMap<TableId, Place>>,
     // So many batches of changes replace whatever may be there: one before has met documents that it held for new.
     pub(super) wary: AtomicU32,
+    // Whether it was said that a batch is too large for a transaction.
+    pub(super) told_too_large: AtomicBool,
     // Whether changes were applied by this process: what follows them was not executed by one before.
     pub(super) has_applied: AtomicBool,
     // Whether a statement of DDL was begun and is not known to be done: its next try may be a repetition.
@@ -55,6 +57,15 @@ impl Shared {
 }
 
 impl Shared {
+    /// Says that a batch was too large for a transaction; once.
+    pub(super) fn tell_too_large(&self) {
+        if !self.told_too_large.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "a batch is larger than a transaction of the target can be (its cache is small): such are written before their position, not together with it; a smaller [pipeline] buffer_memory_mb makes smaller batches"
+            );
+        }
+    }
+
     /// Looks at what is known of the collections that transactions write to.
     pub(super) fn places<T>(&self, look: impl FnOnce(&mut HashMap<TableId, Place>) -> T) -> T {
         look(&mut self.places.lock().unwrap_or_else(PoisonError::into_inner))
@@ -98,7 +109,13 @@ impl MongoSinker {
                     }
                 }
                 (false, Some(position)) => {
-                    changes::apply_with(&self.shared, batch, position, &mut self.inscriptions).await?;
+                    match changes::apply_with(&self.shared, batch, position, &mut self.inscriptions).await {
+                        Err(error) if is_too_large(&error) => {
+                            self.shared.tell_too_large();
+                            changes::apply_before(&self.shared, batch, position, &mut self.inscriptions).await?;
+                        }
+                        applied => applied?,
+                    }
                 }
                 (false, None) => changes::apply(&self.shared, batch).await?,
             }
@@ -117,13 +134,16 @@ impl MongoSinker {
         }
         let Some(position) = batch.position() else { return self.plainly(&table.target, &groups).await };
         match place::made(&self.shared, &table.target).await? {
-            Place::There | Place::Missing => self.together(batch, &table.target, &groups).await,
-            Place::Capped => {
-                self.plainly(&table.target, &groups).await?;
-                let transaction = self.inscriptions.begin(&self.shared, position).await?;
-                self.inscriptions.commit(transaction, batch).await
-            }
+            Place::There | Place::Missing => match self.together(batch, &table.target, &groups).await {
+                Err(error) if is_too_large(&error) => self.shared.tell_too_large(),
+                written => return written,
+            },
+            Place::Capped => {}
         }
+        // What no transaction takes comes before its position: a document may be written again, and is the same then.
+        self.plainly(&table.target, &groups).await?;
+        let transaction = self.inscriptions.begin(&self.shared, position).await?;
+        self.inscriptions.commit(transaction, batch).await
     }
 
     /// Writes documents without a transaction.

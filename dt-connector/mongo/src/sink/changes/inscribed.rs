@@ -20,6 +20,19 @@ use super::fold::{Folded, Last};
 /// Batches that replace whatever may be there, after one has met documents which it held for new.
 const WARY: u32 = 16;
 
+/// Applies a batch of changes that is too large for a transaction: before its position, which follows in one of its own. It may
+/// be applied again, which changes nothing in the end.
+pub(in crate::sink) async fn apply_before(
+    shared: &Shared,
+    batch: &Batch,
+    position: &PositionWrite,
+    inscriptions: &mut Inscriptions,
+) -> Result<()> {
+    super::apply(shared, batch).await?;
+    let transaction = inscriptions.begin(shared, position).await?;
+    inscriptions.commit(transaction, batch).await
+}
+
 /// Applies a batch of changes together with its position.
 pub(in crate::sink) async fn apply(
     shared: &Shared,

@@ -43,4 +43,4 @@ mod inscribed;
 pub mod modify;
 
 pub(super) use apply::apply;
-pub(super) use inscribed::apply as apply_with;
+pub(super) use inscribed::{apply as apply_with, apply_before};
