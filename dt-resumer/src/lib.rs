@@ -61,8 +61,8 @@
 //! ```
 //!
 //! - [`PositionStore`] is what a store promises; [`LogStore`] keeps positions in files, [`MemoryStore`] in memory, and
-//!   `sql::SqlStore` in a table of MySQL, MariaDB or PostgreSQL (features `mysql` and `postgres`). [`Mirrored`] writes what
-//!   another store has saved into files as well.
+//!   `sql::SqlStore` in a table of MySQL, MariaDB or PostgreSQL (features `mysql` and `postgres`), `mongo::MongoStore` in a
+//!   collection of MongoDB (feature `mongodb`). [`Mirrored`] writes what another store has saved into files as well.
 //! - [`Loaded`] is what a store holds; [`Plan`] makes a [`Decision`] of it for each table of a snapshot, and [`cdc`]
 //!   finds the place at which a stream of changes goes on. [`summary`] tells what is stored.
 //! - [`Rewind`] is an explicit step back, such as un-finishing a table. [`carry`] takes positions from one store to another,
@@ -77,10 +77,14 @@ pub mod carry;
 pub mod cdc;
 pub mod chunks;
 pub mod decision;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "mongodb"))]
+pub mod held;
 pub mod loaded;
 pub mod log;
 pub mod memory;
 pub mod mirrored;
+#[cfg(feature = "mongodb")]
+pub mod mongo;
 pub mod plan;
 pub mod rewind;
 #[cfg(any(feature = "mysql", feature = "postgres"))]

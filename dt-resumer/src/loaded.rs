@@ -45,7 +45,7 @@ pub enum Origin {
         /// The table's full name.
         table: Arc<str>,
         /// The row's `id`.
-        id: u64,
+        id: String,
     },
 }
 

@@ -4,8 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use dt_common::config::{PositionTable, ResumeKind, TaskConfig};
-use dt_common::{Error, Result};
-use dt_resumer::sql::{Holder, Lease, Peeked, SqlOptions, SqlStore};
+use dt_common::{DbType, Error, Result};
+use dt_resumer::held::{HeldStore, Holder, Lease, Peeked};
+use dt_resumer::mongo::{MongoOptions, MongoStore};
+use dt_resumer::sql::{SqlOptions, SqlStore};
 use dt_resumer::{Inscriber, Loaded, LogStore, Mirrored, PositionStore, Rewind};
 
 use super::options::log_options;
@@ -15,7 +17,7 @@ pub enum Store {
     /// The log_dir's files. Nothing is loaded from them if the task is to start from the beginning.
     Files { files: LogStore, resumes: bool },
     /// A position table. What the files hold is a copy.
-    Table(Box<Mirrored<SqlStore>>),
+    Table(Box<Mirrored<Box<dyn HeldStore>>>),
 }
 
 impl Store {
@@ -32,7 +34,16 @@ impl Store {
             ResumeKind::FromTarget(table) | ResumeKind::FromDb(table) => {
                 // Whoever had this log_dir is gone, for the directory's lock is ours now: its lease need not be waited for.
                 let holder = Holder::here(files.proof());
-                let table = SqlStore::open(SqlOptions { holder, take_over, ..sql_options(config, table) }).await?;
+                let table: Box<dyn HeldStore> = match table.endpoint.db_type {
+                    DbType::Mongo => {
+                        let options = MongoOptions { holder, take_over, ..mongo_options(config, table) };
+                        Box::new(MongoStore::open(options).await?)
+                    }
+                    DbType::Mysql | DbType::Pg | DbType::Redis => {
+                        let options = SqlOptions { holder, take_over, ..sql_options(config, table) };
+                        Box::new(SqlStore::open(options).await?)
+                    }
+                };
                 Ok(Store::Table(Box::new(Mirrored::new(table, files))))
             }
         }
@@ -179,7 +190,12 @@ pub async fn look(config: &TaskConfig) -> Result<Found> {
             Ok(Found { loaded: None, would_set_aside, holder: None })
         }
         ResumeKind::FromTarget(table) | ResumeKind::FromDb(table) => {
-            let Peeked { loaded, holder } = dt_resumer::sql::peek(&sql_options(config, table)).await?;
+            let Peeked { loaded, holder } = match table.endpoint.db_type {
+                DbType::Mongo => dt_resumer::mongo::peek(&mongo_options(config, table)).await?,
+                DbType::Mysql | DbType::Pg | DbType::Redis => {
+                    dt_resumer::sql::peek(&sql_options(config, table)).await?
+                }
+            };
             let would_set_aside = loaded.is_empty() && dt_resumer::log::peek_holds_positions(options).await?;
             Ok(Found { loaded: Some(loaded), would_set_aside, holder })
         }
@@ -188,4 +204,8 @@ pub async fn look(config: &TaskConfig) -> Result<Found> {
 
 fn sql_options(config: &TaskConfig, table: &PositionTable) -> SqlOptions {
     SqlOptions { table: table.table.clone(), ..SqlOptions::new(table.endpoint.clone(), config.task_id()) }
+}
+
+fn mongo_options(config: &TaskConfig, table: &PositionTable) -> MongoOptions {
+    MongoOptions { table: table.table.clone(), ..MongoOptions::new(table.endpoint.clone(), config.task_id()) }
 }

@@ -3,7 +3,7 @@
 
 use dt_common::{DbType, Error, Result, TableId};
 
-use super::rows::{CHUNK, DOING, FENCE, FINISHED};
+use crate::held::rows::{CHUNK, DOING, FENCE, FINISHED};
 
 /// The SQL that a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,15 +8,21 @@
 //! | [`statement`] | the commands (pure) |
 //! | [`reply`] | what the answer to a write says of single documents (pure) |
 //! | `write` | the documents |
+//! | `together` | the documents and their position, in one transaction |
+//! | `inscription` | the position that a batch brings along |
+//! | `place` | the collections that transactions write to |
 
 pub mod changes;
 pub mod check;
 mod ddl;
+mod inscription;
+mod place;
 pub mod reply;
 pub mod statement;
+mod together;
 mod write;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -59,6 +65,9 @@ impl MongoTarget {
             durability,
             ahead,
             unique: Mutex::default(),
+            places: Mutex::default(),
+            wary: AtomicU32::new(0),
+            told_too_large: AtomicBool::new(false),
             has_applied: AtomicBool::new(false),
             tries_ddl: AtomicBool::new(false),
         };
