@@ -2,10 +2,10 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | [`key`] | keys that no collation takes for each other (pure) |
-//! | [`rows`] | what a position is as a row, and what rows say (pure) |
-//! | [`fence`] | who may write (pure) |
-//! | [`lease`] | the right to write, renewed and given back |
+//! | `key` | keys that no collation takes for each other (pure) |
+//! | `rows` | what a position is as a row, and what rows say (pure) |
+//! | `fence` | who may write (pure) |
+//! | `lease` | the right to write, renewed and given back |
 
 pub(crate) mod fence;
 pub(crate) mod key;

@@ -8,13 +8,13 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | [`address`] | where the server is |
-//! | [`collection`] | the collection, made if it is missing |
-//! | [`command`] | documents and commands (pure) |
-//! | [`write`] | what writes positions (pure) |
-//! | [`session`] | transactions |
-//! | [`lease`] | who holds the task |
-//! | [`error`] | what the driver's errors mean |
+//! | `address` | where the server is |
+//! | `collection` | the collection, made if it is missing |
+//! | `command` | documents and commands (pure) |
+//! | `write` | what writes positions (pure) |
+//! | `session` | transactions |
+//! | `lease` | who holds the task |
+//! | `error` | what the driver's errors mean |
 
 mod address;
 mod collection;
