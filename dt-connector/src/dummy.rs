@@ -11,6 +11,7 @@ use dt_common::{Error, Result, TableId};
 use crate::batch::{Batch, RowFormat};
 use crate::sink::{Applying, Sinker, Target};
 use crate::spread::Spreader;
+use crate::standing::Held;
 
 /// Takes everything, keeps nothing.
 #[derive(Debug, Default)]
@@ -50,6 +51,10 @@ impl Target for DummyTarget {
 
     async fn spreader(&mut self) -> Result<Option<Box<dyn Spreader>>> {
         Ok(None)
+    }
+
+    async fn holds_rows(&mut self, tables: &[TableId]) -> Result<Vec<Held>> {
+        Ok(vec![Held::Nothing; tables.len()])
     }
 
     fn sinker(&self) -> Box<dyn Sinker> {

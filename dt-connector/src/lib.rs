@@ -16,6 +16,7 @@ pub mod sent;
 pub mod sink;
 pub mod source;
 pub mod spread;
+pub mod standing;
 pub mod turn;
 
 pub use batch::{Batch, Block, BlockContents, Change, Event, Op, RowFormat};
@@ -23,7 +24,8 @@ pub use outlet::{Outlet, Stopped};
 pub use sink::{Applying, Conflict, Failed, SinkOptions, Sinker, Target, other_rows};
 pub use source::{
     Acknowledger, CHUNKS_MAX, ChunkTask, Extractor, Followed, ReadOptions, Source, Start, StreamOptions, TableTask,
-    counted_rows_lost,
+    Whence, counted_rows_lost,
 };
 pub use spread::{Rule, Ruled, Spread, Spreader};
+pub use standing::{Fact, HeadRoom, Held};
 pub use turn::{Turn, Turns};

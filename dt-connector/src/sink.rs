@@ -11,6 +11,7 @@ use dt_common::{Error, Result, TableId};
 
 use crate::batch::{Batch, RowFormat};
 use crate::spread::Spreader;
+use crate::standing::Held;
 
 /// A target server, connected. Makes the sinkers, each with a connection of its own.
 #[async_trait]
@@ -33,6 +34,9 @@ pub trait Target: Send + Sync {
     /// empty them. All that is missing is listed in one error, before the first change. A table that is not there is
     /// none of this: it is missed when its first change comes.
     async fn check_changes(&mut self, tables: &[TableId], events: Events, truncates: bool) -> Result<()>;
+
+    /// Whether tables hold rows, in the tables' order. Nothing is counted.
+    async fn holds_rows(&mut self, tables: &[TableId]) -> Result<Vec<Held>>;
 
     /// Takes rows back that no key tells apart: all of a table without a key, or those with a null in it. Exactly `rows` of
     /// them go, in one transaction with `position`; if there is another number of them, nothing is changed and it is an

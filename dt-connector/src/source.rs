@@ -1,5 +1,6 @@
 //! The reading side of the contract.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,6 +14,7 @@ use crate::filter::Filter;
 use crate::outlet::Outlet;
 use crate::retry::RetryBudget;
 use crate::router::Router;
+use crate::standing::{HeadRoom, Held};
 
 /// A source server, connected.
 #[async_trait]
@@ -43,6 +45,25 @@ pub trait Source: Send {
 
     /// What the stream that was opened last may bring.
     fn followed(&self) -> Followed;
+
+    /// The checkpoint that a user asks for by its place or by a time.
+    ///
+    /// # Errors
+    /// The place lies within a transaction; the log does not reach back to the time, or cannot be read from a time on.
+    async fn checkpoint(&mut self, whence: Whence, options: StreamOptions) -> Result<Position>;
+
+    /// Which of two checkpoints of this source comes first. `None` where it cannot be told: they are of two servers, or of
+    /// two histories.
+    fn order(&self, one: &Position, other: &Position) -> Option<Ordering>;
+
+    /// How far the source's log is from giving up what a stream at this checkpoint still has to read.
+    ///
+    /// # Errors
+    /// It has given it up already; the source cannot be asked.
+    async fn head_room(&mut self, checkpoint: &Position) -> Result<HeadRoom>;
+
+    /// Whether tables hold rows, each with its `where_conditions` if it has some; in the tables' order. Nothing is counted.
+    async fn holds_rows(&mut self, tables: &[(TableId, Option<String>)]) -> Result<Vec<Held>>;
 
     /// An extractor of these tables, or chunks of tables, in this order.
     async fn snapshot(&mut self, tables: Vec<TableTask>, options: ReadOptions) -> Result<Box<dyn Extractor>>;
@@ -160,6 +181,15 @@ pub enum Start {
         /// One part, the table's first column.
         key: OrderKey,
     },
+}
+
+/// Where a user wants a stream to be followed from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whence {
+    /// From this place.
+    Place(Position),
+    /// With all that was committed at this time, in seconds since 1970, or later.
+    Time(u64),
 }
 
 /// What a stream may bring, as far as its source knows before the first change.

@@ -42,6 +42,25 @@ pub fn start(log_dir: &Path, level: LogLevel, bars: Option<MultiProgress>) -> Re
     Ok(())
 }
 
+/// Shows warnings on standard error and keeps no log: for commands whose answer is on standard output. Errors are shown
+/// by whoever ends the process.
+pub fn warnings_on_the_terminal() {
+    let warnings = tracing_subscriber::filter::filter_fn(|metadata| *metadata.level() == Level::WARN);
+    tracing_subscriber::registry().with(Warnings.with_filter(warnings)).init();
+}
+
+/// Writes each event to standard error.
+struct Warnings;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Warnings {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        // Nobody may be reading any more.
+        let _ = writeln!(std::io::stderr().lock(), "warning: {}", message.0);
+    }
+}
+
 /// Writes each event as a line.
 struct Lines {
     file: Mutex<Rolling>,

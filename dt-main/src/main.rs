@@ -8,6 +8,7 @@ mod args;
 mod connectors;
 mod exit;
 mod logging;
+mod position;
 mod progress;
 mod signals;
 mod task;
@@ -22,7 +23,7 @@ use dt_common::{Error, Result};
 use dt_pipeline::End;
 use indicatif::MultiProgress;
 
-use crate::args::Args;
+use crate::args::{Args, Command};
 use crate::exit::Exit;
 use crate::signals::Signals;
 
@@ -55,6 +56,13 @@ fn read(path: &Path) -> Result<Parsed> {
 
 async fn run(args: &Args, parsed: Parsed) -> Result<Exit> {
     let Parsed { config, notes } = parsed;
+    if let Some(Command::Position(position)) = &args.command {
+        logging::warnings_on_the_terminal();
+        for note in notes {
+            tracing::warn!("{note}");
+        }
+        return position::run(&position.action, &config).await;
+    }
     if args.check {
         return task::check(&config, &notes).await;
     }

@@ -61,27 +61,36 @@
 //! ```
 //!
 //! - [`PositionStore`] is what a store promises; [`LogStore`] keeps positions in files, [`MemoryStore`] in memory, and
-//!   `sql::SqlStore` in a table of MySQL, MariaDB or PostgreSQL (features `mysql` and `postgres`). [`Mirrored`] writes what
-//!   another store has saved into files as well.
+//!   `sql::SqlStore` in a table of MySQL, MariaDB or PostgreSQL (features `mysql` and `postgres`), `mongo::MongoStore` in a
+//!   collection of MongoDB (feature `mongodb`). [`Mirrored`] writes what another store has saved into files as well.
 //! - [`Loaded`] is what a store holds; [`Plan`] makes a [`Decision`] of it for each table of a snapshot, and [`cdc`]
-//!   finds the place at which a stream of changes goes on.
+//!   finds the place at which a stream of changes goes on. [`summary`] tells what is stored.
+//! - [`Rewind`] is an explicit step back, such as un-finishing a table. [`carry`] takes positions from one store to another,
+//!   as lines that people can read.
 //!
 //! The crate knows no connector and no pipeline, and without those features no database. A program that uses it alone
 //! against a real database is in `examples/copy_with_positions.rs`; the feature `testkit` has the suite that every store
 //! passes. It never compares two positions by what they hold:
 //! the newest that was recorded counts.
 
+pub mod carry;
 pub mod cdc;
 pub mod chunks;
 pub mod decision;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "mongodb"))]
+pub mod held;
 pub mod loaded;
 pub mod log;
 pub mod memory;
 pub mod mirrored;
+#[cfg(feature = "mongodb")]
+pub mod mongo;
 pub mod plan;
+pub mod rewind;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub mod sql;
 pub mod store;
+pub mod summary;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
@@ -91,4 +100,5 @@ pub use log::{LogOptions, LogStore};
 pub use memory::MemoryStore;
 pub use mirrored::Mirrored;
 pub use plan::Plan;
+pub use rewind::{Forget, Rewind};
 pub use store::{Inscriber, PositionStore, SaveFailed};

@@ -45,7 +45,7 @@ pub enum Origin {
         /// The table's full name.
         table: Arc<str>,
         /// The row's `id`.
-        id: u64,
+        id: String,
     },
 }
 
@@ -110,6 +110,16 @@ impl Slot {
             Position::PgCdc(_) => stream(DbType::Pg),
             Position::MongoCdc(_) => stream(DbType::Mongo),
             Position::Redis(_) => stream(DbType::Redis),
+        }
+    }
+}
+
+impl Slot {
+    /// The table that it is about; `None` for a stream.
+    pub(crate) fn table(&self) -> Option<&TableId> {
+        match self {
+            Slot::InProgress(_, table) | Slot::Chunk(_, table, _) | Slot::Finished(_, table) => Some(table),
+            Slot::Current(_) | Slot::Checkpoint(_) | Slot::Lane(..) | Slot::Spread(..) | Slot::Nothing => None,
         }
     }
 }

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use dt_common::ladder::{Entry, Recordable, Saved};
 use dt_common::{Error, ErrorClass, Result};
 
-use crate::loaded::Loaded;
+use crate::loaded::{Loaded, Slot};
+use crate::rewind::Rewind;
 use crate::store::{PositionStore, SaveFailed};
 
 /// Keeps positions in memory. Clones share what is kept, as two runs of a task share their files.
@@ -63,5 +64,12 @@ impl PositionStore for MemoryStore {
         }
         kept.entries.extend_from_slice(recordable.entries());
         Ok(Saved::after_sync(recordable))
+    }
+    async fn rewind(&mut self, rewind: &Rewind) -> Result<()> {
+        let keeps = rewind.keeps();
+        let mut kept = self.kept();
+        kept.entries.retain(|entry| keeps(&Slot::of(entry)));
+        kept.entries.extend_from_slice(&rewind.put);
+        Ok(())
     }
 }

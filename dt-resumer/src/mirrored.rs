@@ -6,6 +6,7 @@ use dt_common::ladder::{Recordable, Saved};
 
 use crate::loaded::Loaded;
 use crate::log::LogStore;
+use crate::rewind::Rewind;
 use crate::store::{PositionStore, SaveFailed};
 
 /// What `truth` has saved is copied to files; what counts is in `truth` alone. Files that cannot be written are a warning:
@@ -57,5 +58,12 @@ impl<S: PositionStore> PositionStore for Mirrored<S> {
             }
         }
         Ok(saved)
+    }
+    async fn rewind(&mut self, rewind: &Rewind) -> Result<()> {
+        self.truth.rewind(rewind).await?;
+        if let Err(error) = self.files.rewind(rewind).await {
+            tracing::warn!("position.log and finished.log still say what the position table said before: {error}");
+        }
+        Ok(())
     }
 }

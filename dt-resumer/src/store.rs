@@ -8,6 +8,7 @@ use dt_common::position::PositionWrite;
 use dt_common::{Error, Result};
 
 use crate::loaded::Loaded;
+use crate::rewind::Rewind;
 
 /// Where positions are kept between two runs of a task.
 ///
@@ -22,6 +23,13 @@ pub trait PositionStore: Send {
     /// Makes the positions durable. [`Saved`] comes out only when all of them are; otherwise they come back to be
     /// tried again, and saving them twice is harmless.
     async fn save(&mut self, recordable: Recordable) -> Result<Saved, SaveFailed>;
+
+    /// Steps back because a user said so. It is durable when it returns: all of it or nothing, also if the process is
+    /// killed meanwhile; done twice, it changes nothing more.
+    ///
+    /// # Errors
+    /// As for loading and saving; what is forgotten stands in a place that this store reads and does not write.
+    async fn rewind(&mut self, rewind: &Rewind) -> Result<()>;
 }
 
 /// Makes what writes positions in the transaction of the rows that they stand for, where the store is in the target: then

@@ -13,6 +13,7 @@ use dt_common::position::{
 use dt_common::{DbType, ErrorClass, Position, Result, TableId};
 
 use crate::loaded::{Loaded, Slot};
+use crate::rewind::{Forget, Rewind};
 use crate::store::PositionStore;
 
 /// A place where a store keeps positions, and what can be done to it.
@@ -54,6 +55,8 @@ pub async fn conforms(bench: &dyn Bench) -> Conformed {
     a_finished_table_forgets_its_chunks(bench).await;
     awkward_names_stay_apart(bench).await;
     a_reset_forgets_everything(bench).await;
+    a_rewind_forgets_its_tables_and_no_other(bench).await;
+    a_rewind_puts_what_counts_from_then_on(bench).await;
     let ten_thousand_loaded_in = ten_thousand_tables_are_kept(bench).await;
     let disturbed_saves = disturbed_saves_are_whole_or_not_there(bench).await;
     there_is_one_writer(bench).await;
@@ -295,6 +298,51 @@ async fn a_reset_forgets_everything(bench: &dyn Bench) {
     drop(store);
     bench.reset().await;
     assert!(load(open(bench).await.as_mut()).await.is_empty(), "nothing is left after a reset");
+}
+
+async fn a_rewind_forgets_its_tables_and_no_other(bench: &dyn Bench) {
+    bench.reset().await;
+    let table = |name: &str| TableId::new("d", name);
+    let split = split(&table("chunks"), &["10"]);
+    let stays = [at(&table("t2"), "5"), finished(&table("T")), current(mysql_cdc(9))];
+    let goes = [at(&table("begun"), "1"), finished(&table("t")), current(Position::RdbSnapshotSplit(split.clone()))];
+    let mut store = open(bench).await;
+    save(store.as_mut(), &goes).await;
+    save(store.as_mut(), &[at(&table("t"), "1"), chunk(&split, 0, None), chunk(&split, 1, Some("15"))]).await;
+    save(store.as_mut(), &stays).await;
+    let forgotten = ["begun", "t", "chunks", "never seen"].map(table).to_vec();
+    let rewind = Rewind::of_tables(forgotten.clone());
+    store.rewind(&rewind).await.expect("the store steps back");
+    assert_eq!(by_place(&load(store.as_mut()).await), places(&stays), "by the same store");
+    store.rewind(&rewind).await.expect("twice is harmless");
+    // What comes later is as new as ever: a chunk of the split that was is none of the one that will be.
+    save(store.as_mut(), &[at(&table("t"), "2")]).await;
+    drop(store);
+    let mut store = open(bench).await;
+    let kept: Vec<Entry> = stays.iter().cloned().chain([at(&table("t"), "2")]).collect();
+    assert_eq!(by_place(&load(store.as_mut()).await), places(&kept), "by the next run");
+    store.rewind(&Rewind { forget: Forget::Everything, put: Vec::new() }).await.expect("the store forgets");
+    assert!(load(store.as_mut()).await.is_empty(), "nothing is left");
+}
+
+async fn a_rewind_puts_what_counts_from_then_on(bench: &dyn Bench) {
+    bench.reset().await;
+    let (table, other) = (TableId::new("d", "t"), TableId::new("d", "u"));
+    let checkpoint = |at| Entry { rung: Rung::Checkpoint, position: mysql_cdc(at) };
+    let mut store = open(bench).await;
+    save(store.as_mut(), &[finished(&table), at(&other, "7"), checkpoint(900), current(mysql_cdc(950))]).await;
+    let put = vec![at(&table, "3"), checkpoint(100), current(mysql_cdc(100))];
+    store.rewind(&Rewind::to(put.clone())).await.expect("the store steps back");
+    let kept: Vec<Entry> = put.into_iter().chain([at(&other, "7")]).collect();
+    assert_eq!(by_place(&load(store.as_mut()).await), places(&kept), "an earlier place, and a table begun again");
+    save(store.as_mut(), &[checkpoint(101)]).await;
+    drop(store);
+    let kept = by_place(&load(open(bench).await.as_mut()).await);
+    assert_eq!(kept.get(&Slot::Checkpoint(DbType::Mysql)), Some(&mysql_cdc(101)), "and it goes on from there");
+    let mut store = open(bench).await;
+    let put = every_kind();
+    store.rewind(&Rewind { forget: Forget::Everything, put: put.clone() }).await.expect("the store is replaced");
+    assert_eq!(by_place(&load(store.as_mut()).await), places(&put), "nothing but what was put");
 }
 
 async fn ten_thousand_tables_are_kept(bench: &dyn Bench) -> Duration {

@@ -162,6 +162,32 @@ impl Task {
         self.spawn()?.wait()
     }
 
+    /// Runs `dt-main position` with these arguments on this file, and without a terminal.
+    ///
+    /// # Errors
+    /// dt-main cannot be built, found or started.
+    pub fn position<S: AsRef<str>>(&self, arguments: &[S]) -> Result<Finished> {
+        let mut command = run::guarded(&dt_main()?);
+        command.arg("position").args(arguments.iter().map(|argument| argument.as_ref()));
+        command.arg("-c").arg(self.write()?).current_dir(self.folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running::start(command, self.log_dir())?.wait()
+    }
+
+    /// Runs `dt-main position` with these arguments on this file, on a terminal on which one line is typed. What it says
+    /// on standard error is on the terminal too.
+    ///
+    /// # Errors
+    /// As [`Task::position`]; there is no `script`.
+    pub fn position_on_a_terminal(&self, arguments: &str, typed: &str) -> Result<Finished> {
+        let line = format!("'{}' position {arguments} -c '{}'", dt_main()?.display(), self.write()?.display());
+        let mut command = run::guarded(Path::new("script"));
+        command.args(["--quiet", "--return", "--flush", "--echo", "never", "--command", &line, "/dev/null"]);
+        command.current_dir(self.folder.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running::start_and_type(command, self.log_dir(), typed)?.wait()
+    }
+
     /// The text of a file in the log_dir; empty if it is not there.
     ///
     /// # Errors

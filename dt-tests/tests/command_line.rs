@@ -168,7 +168,6 @@ fn what_is_to_come_is_refused_by_name() -> Result<()> {
         ("sinker", "sink_type", "struct", "`sink_type=struct`"),
         ("sinker", "sink_type", "sql", "`sink_type=sql`"),
         ("sinker", "reverse", "true", "`reverse=true`"),
-        ("resumer", "resume_type", "from_target", "`resume_type=from_target`"),
         ("checker", "enable", "true", "[checker]"),
         ("processor", "lua_code_file", "x.lua", "[processor]"),
         ("metrics", "http_port", "9090", "[metrics]"),

@@ -277,7 +277,7 @@ fn what_cannot_be_is_refused_before_the_first_row() -> Result<()> {
 fn taking_over_is_for_position_tables() -> Result<()> {
     let (_source, _target, task) = table("from_db_take_over", 10)?;
     let refused = task.spawn_with(&["--take-over"])?.wait()?.expect_code(2)?;
-    ensure!(refused.stderr.contains("resume_type=from_db"), "{}", refused.said());
+    ensure!(refused.stderr.contains("resume_type=from_target and from_db"), "{}", refused.said());
     Ok(())
 }
 

@@ -7,16 +7,15 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use dt_tests::db::Db;
 use dt_tests::dice::Dice;
 use dt_tests::judge::Judge;
 use dt_tests::sample::{self, TABLES};
 use dt_tests::servers::{self, Kind};
-use dt_tests::task::{Running, Task};
+use dt_tests::task::Task;
 use dt_tests::writer::Writer;
-use position_tables::{Positions, without_files};
+use position_tables::{Positions, followed, stopped, without_files};
 
-const KILLS: u32 = 5;
+const KILLS: u32 = 10;
 const ROWS: u64 = 60_000;
 const ROWS_PER_SECOND: u64 = 20_000;
 /// No kill of a stream comes later after its start than this.
@@ -137,7 +136,7 @@ fn stream(kind: Kind, positions: Kind, dice: &mut Dice) -> Result<String> {
         db.exec("CREATE TABLE t (id int PRIMARY KEY, v varchar(200))")?;
         db.exec("CREATE TABLE marks (id int PRIMARY KEY)")?;
     }
-    let (task, schema) = followed(kind, &source)?;
+    let (task, schema) = followed(kind, &source, NAME)?;
     let positions = Positions::on(positions, &format!("stream_{}", kind.to_string().replace(' ', "_")).to_lowercase())?;
     let task = positions.of(task);
     // It may have to be built, and the writer would write all the while.
@@ -194,30 +193,4 @@ fn stream(kind: Kind, positions: Kind, dice: &mut Dice) -> Result<String> {
         source.exec(format!("SELECT pg_drop_replication_slot('{NAME}')"))?;
     }
     Ok(format!("{KILLS} kills, {resumed} resumes, {transactions} transactions"))
-}
-
-/// A task that follows from now on, however often it is killed before it has recorded anything.
-fn followed(kind: Kind, source: &Db) -> Result<(Task, String)> {
-    let pair = servers::pair(kind)?;
-    match kind {
-        Kind::Mysql | Kind::Mariadb => {
-            let status = source.rows("SHOW BINARY LOG STATUS").or_else(|_| source.rows("SHOW MASTER STATUS"))?;
-            let mut row = status.into_iter().next().context("no binlog")?.into_iter().flatten();
-            let (file, place) = (row.next().context("no file")?, row.next().context("no position")?);
-            let task = Task::of_pair(pair, &[NAME])?.set("extractor", "extract_type", "cdc");
-            let task = task.set("extractor", "binlog_filename", file).set("extractor", "binlog_position", place);
-            Ok((task, NAME.to_owned()))
-        }
-        Kind::Postgres15 | Kind::Postgres18 => {
-            source.exec(format!("CREATE PUBLICATION {NAME}_publication_for_all_tables FOR ALL TABLES"))?;
-            source.exec(format!("SELECT pg_create_logical_replication_slot('{NAME}', 'pgoutput')"))?;
-            Ok((Task::of_postgres_pair(pair, NAME)?.follows(NAME), "public".to_owned()))
-        }
-    }
-}
-
-/// SIGTERM; gives back default.log.
-fn stopped(mut running: Running) -> Result<String> {
-    running.sigterm()?;
-    Ok(running.wait()?.expect_code(128 + 15)?.log)
 }

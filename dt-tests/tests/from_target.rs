@@ -13,7 +13,7 @@ use dt_tests::judge::Judge;
 use dt_tests::proxy::{Fate, Proxy};
 use dt_tests::servers::{self, Kind, Options, Pair};
 use dt_tests::task::{Running, Task};
-use position_tables::{Positions, without_files};
+use position_tables::{Positions, followed, stopped, without_files};
 
 const EACH: [Kind; 3] = [Kind::Mysql, Kind::Mariadb, Kind::Postgres15];
 
@@ -60,25 +60,12 @@ fn task(kind: Kind, database: &str) -> Result<Task> {
     }
 }
 
-/// The task follows what is written from now on.
-fn followed(kind: Kind, source: &Db, database: &str) -> Result<Task> {
-    match kind.dialect() {
-        Dialect::Mysql => {
-            let status = source.rows("SHOW BINARY LOG STATUS").or_else(|_| source.rows("SHOW MASTER STATUS"))?;
-            let mut row = status.into_iter().next().context("no binlog")?.into_iter().flatten();
-            let (file, place) = (row.next().context("no file")?, row.next().context("no position")?);
-            let task = task(kind, database)?.set("extractor", "extract_type", "cdc");
-            Ok(task.set("extractor", "binlog_filename", file).set("extractor", "binlog_position", place))
-        }
-        Dialect::Postgres => {
-            let slots = source.rows(format!("SELECT 1 FROM pg_replication_slots WHERE slot_name = '{database}'"))?;
-            ensure!(slots.is_empty(), "a slot of an earlier run is there");
-            source.exec("ALTER TABLE t REPLICA IDENTITY FULL")?;
-            source.exec(format!("CREATE PUBLICATION {database}_publication_for_all_tables FOR ALL TABLES"))?;
-            source.exec(format!("SELECT pg_create_logical_replication_slot('{database}', 'pgoutput')"))?;
-            Ok(task(kind, database)?.follows(database))
-        }
+/// The task follows what is written from now on, also to tables without a key.
+fn following(kind: Kind, source: &Db, database: &str) -> Result<Task> {
+    if kind.dialect() == Dialect::Postgres {
+        source.exec("ALTER TABLE t REPLICA IDENTITY FULL")?;
     }
+    Ok(followed(kind, source, database)?.0)
 }
 
 fn schema(kind: Kind, database: &str) -> &str {
@@ -100,11 +87,6 @@ fn is_equal(kind: Kind, source: &Db, target: &Db, database: &str) -> Result<()> 
     let verdict = Judge::new(source, target).table(schema(kind, database), "t")?;
     ensure!(verdict.is_equal(), "`t`: {verdict}");
     Ok(())
-}
-
-fn stopped(mut running: Running) -> Result<String> {
-    running.sigterm()?;
-    Ok(running.wait()?.expect_code(128 + 15)?.log)
 }
 
 fn signal(running: &Running, name: &str) -> Result<()> {
@@ -156,7 +138,7 @@ fn whichever_reply_of_the_target_is_lost_no_change_is_there_twice() -> Result<()
         let (source, target, task, positions) = keyless(kind, database, 0)?;
         drop(task);
         let proxy = Proxy::start(servers::pair(kind)?.target.port())?;
-        let task = by_way_of(positions.of_target(followed(kind, &source, database)?), kind, &proxy, database);
+        let task = by_way_of(positions.of_target(following(kind, &source, database)?), kind, &proxy, database);
         let mut running = task.spawn()?;
         running.until("a position is there", || Ok(positions.count("CdcDoing")? == 1))?;
         for round in 0..20 {
@@ -195,7 +177,7 @@ fn a_transaction_larger_than_a_batch_goes_on_in_its_midst() -> Result<()> {
         let database = "from_target_large";
         let (source, target, task, positions) = keyless(kind, database, 0)?;
         drop(task);
-        let task = positions.of_target(followed(kind, &source, database)?).set("pipeline", "buffer_memory_mb", "1");
+        let task = positions.of_target(following(kind, &source, database)?).set("pipeline", "buffer_memory_mb", "1");
         let task = task.set("sinker", "max_rps", "8000");
         fill(&source, ROWS)?;
         source.exec("DELETE FROM t WHERE n < 60")?;
@@ -230,7 +212,7 @@ fn a_connection_of_the_source_that_is_lost_in_mid_transaction_repeats_nothing() 
         let (source, target, task, positions) = keyless(kind, database, 0)?;
         drop(task);
         let proxy = Proxy::start(servers::pair(kind)?.source.port())?;
-        let task = positions.of_target(followed(kind, &source, database)?).set("pipeline", "buffer_memory_mb", "1");
+        let task = positions.of_target(following(kind, &source, database)?).set("pipeline", "buffer_memory_mb", "1");
         let task = match kind.dialect() {
             Dialect::Mysql => task.address("extractor", proxy.port()),
             Dialect::Postgres => task.postgres_address("extractor", proxy.port(), database),
@@ -355,7 +337,7 @@ fn another_filter_in_the_midst_of_a_transaction_is_refused() -> Result<()> {
     let database = "from_target_filter";
     let (source, target, task, positions) = keyless(Kind::Mysql, database, 0)?;
     drop(task);
-    let task = positions.of_target(followed(Kind::Mysql, &source, database)?).set("global", "task_id", "filtered");
+    let task = positions.of_target(following(Kind::Mysql, &source, database)?).set("global", "task_id", "filtered");
     let mut running = task.spawn()?;
     source.exec("INSERT INTO marks VALUES (1)")?;
     running.until("a row arrives", || Ok(target.number("SELECT COUNT(*) FROM marks")? == 1))?;

@@ -12,9 +12,9 @@ use dt_tests::dice::Dice;
 use dt_tests::judge::Judge;
 use dt_tests::sample::{self, TABLES};
 use dt_tests::servers::{self, Kind};
-use dt_tests::task::{Running, Task};
+use dt_tests::task::Task;
 use dt_tests::writer::{self, Writer};
-use position_tables::{Positions, without_files};
+use position_tables::{Positions, followed, stopped, without_files};
 
 const KILLS: u32 = 10;
 const ROWS: u64 = 60_000;
@@ -277,30 +277,4 @@ fn are_apart(positions: &Positions) -> Result<bool> {
 fn position(positions: &Positions) -> Result<Option<String>> {
     let select = format!("SELECT position_data FROM {} WHERE resumer_type = 'CdcDoing'", positions.table());
     Ok(positions.db()?.rows(select).unwrap_or_default().pop().and_then(|mut row| row.pop().flatten()))
-}
-
-/// A task that follows from now on, however often it is killed before it has recorded anything.
-fn followed(kind: Kind, source: &Db, name: &str) -> Result<(Task, String)> {
-    let pair = servers::pair(kind)?;
-    match kind {
-        Kind::Mysql | Kind::Mariadb => {
-            let status = source.rows("SHOW BINARY LOG STATUS").or_else(|_| source.rows("SHOW MASTER STATUS"))?;
-            let mut row = status.into_iter().next().context("no binlog")?.into_iter().flatten();
-            let (file, place) = (row.next().context("no file")?, row.next().context("no position")?);
-            let task = Task::of_pair(pair, &[name])?.set("extractor", "extract_type", "cdc");
-            let task = task.set("extractor", "binlog_filename", file).set("extractor", "binlog_position", place);
-            Ok((task, name.to_owned()))
-        }
-        Kind::Postgres15 | Kind::Postgres18 => {
-            source.exec(format!("CREATE PUBLICATION {name}_publication_for_all_tables FOR ALL TABLES WITH (publish_via_partition_root = true)"))?;
-            source.exec(format!("SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')"))?;
-            Ok((Task::of_postgres_pair(pair, name)?.follows(name), "public".to_owned()))
-        }
-    }
-}
-
-/// SIGTERM; gives back default.log.
-fn stopped(mut running: Running) -> Result<String> {
-    running.sigterm()?;
-    Ok(running.wait()?.expect_code(128 + 15)?.log)
 }

@@ -3,6 +3,7 @@
 
 mod mongo_load;
 mod mongo_streams;
+mod position_tables;
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -10,8 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use dt_tests::deadline;
 use dt_tests::dice::Dice;
-use dt_tests::servers::mongo;
+use dt_tests::servers::{Kind, mongo};
 use mongo_streams::{caught_up, equal, follow, position, set_up, stop, store, time};
+use position_tables::{Positions, without_files};
 
 const KILLS: u32 = 10;
 /// No kill comes later after its start than this; some come before the first change.
@@ -21,26 +23,37 @@ const STEPS: u64 = 6_000;
 
 #[test]
 fn a_change_stream_survives_ten_kills() -> Result<()> {
-    println!("{}", survives_ten_kills("change_stream")?);
+    println!("{}", survives_ten_kills("change_stream", None)?);
     Ok(())
 }
 
 #[test]
 fn an_oplog_survives_ten_kills() -> Result<()> {
-    println!("{}", survives_ten_kills("op_log")?);
+    println!("{}", survives_ten_kills("op_log", None)?);
     Ok(())
 }
 
-fn survives_ten_kills(source: &str) -> Result<String> {
-    let mut dice = Dice::new();
-    let case = format!("{source}, DT_SEED={}", dice.seed());
-    killed_and_resumed(source, &mut dice).with_context(|| case.clone()).map(|told| format!("{case}: {told}"))
+#[test]
+fn a_change_stream_survives_ten_kills_with_positions_in_mysql() -> Result<()> {
+    println!("{}", survives_ten_kills("change_stream", Some(Kind::Mysql))?);
+    Ok(())
 }
 
-fn killed_and_resumed(by: &str, dice: &mut Dice) -> Result<String> {
+fn survives_ten_kills(source: &str, positions: Option<Kind>) -> Result<String> {
+    let mut dice = Dice::new();
+    let case = format!("{source}, positions in {positions:?}, DT_SEED={}", dice.seed());
+    killed_and_resumed(source, positions, &mut dice).with_context(|| case.clone()).map(|told| format!("{case}: {told}"))
+}
+
+fn killed_and_resumed(by: &str, positions: Option<Kind>, dice: &mut Dice) -> Result<String> {
     let pair = mongo::pair()?;
-    let database = format!("killed_{by}");
+    let database = format!("killed_{by}{}", if positions.is_some() { "_db" } else { "" });
     let (source, target, task) = set_up(pair, &database, by)?;
+    let positions = positions.map(|kind| Positions::on(kind, "mongo_stream")).transpose()?;
+    let task = match &positions {
+        Some(positions) => positions.of(task),
+        None => task,
+    };
     for server in [&source, &target] {
         mongo_load::create(server, &database)?;
     }
@@ -56,6 +69,9 @@ fn killed_and_resumed(by: &str, dice: &mut Dice) -> Result<String> {
         sleep(dice.moment(LATEST));
         let killed = running.kill9()?;
         ensure!(killed.code == 128 + 9, "resumed, it failed by itself: {}", killed.said());
+        if positions.is_some() {
+            without_files(&task)?;
+        }
     }
     let mut running = task.spawn()?;
     deadline::until("enough is written", Duration::from_secs(60), || Ok((load.steps() > STEPS).then_some(())))?;
@@ -79,6 +95,10 @@ fn killed_and_resumed(by: &str, dice: &mut Dice) -> Result<String> {
         ensure!(time(&after)? > time(&newest)?, "{after} was recorded after {newest}");
     }
     equal(&source, &target, &database)?;
+
+    if positions.is_some() {
+        return Ok(format!("{KILLS} kills, {resumed} resumes, {told:?}, {rows} documents"));
+    }
 
     // All of it a second time, onto a target that has it already.
     store(&task, &first.to_string())?;

@@ -1,6 +1,8 @@
 //! MongoDB: SIGKILL at a random moment, ten times over, then to the end: every document exactly as it is on the source.
 //! `DT_SEED=… cargo test …` plays the same moments again.
 
+mod position_tables;
+
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -8,10 +10,11 @@ use anyhow::{Context, Result, ensure};
 use dt_tests::dice::Dice;
 use dt_tests::judge::mongo::MongoJudge;
 use dt_tests::mongo::{Mongo, bytes};
-use dt_tests::servers::mongo;
+use dt_tests::servers::{Kind, mongo};
 use dt_tests::task::Task;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, doc};
+use position_tables::{Positions, without_files};
 
 const KILLS: u32 = 10;
 const ROWS_OF_EACH: u64 = 25_000;
@@ -21,19 +24,25 @@ const COLLECTIONS: [&str; 4] = ["ids of the driver", "mixed", "numbers", "texts"
 
 #[test]
 fn a_copy_survives_ten_kills() -> Result<()> {
-    println!("{}", survives_ten_kills(1, Parts::Collections)?);
+    println!("{}", survives_ten_kills(1, Parts::Collections, None)?);
     Ok(())
 }
 
 #[test]
 fn a_copy_survives_ten_kills_with_four_collections_at_a_time() -> Result<()> {
-    println!("{}", survives_ten_kills(4, Parts::Collections)?);
+    println!("{}", survives_ten_kills(4, Parts::Collections, None)?);
     Ok(())
 }
 
 #[test]
 fn a_copy_survives_ten_kills_with_four_chunks_at_a_time() -> Result<()> {
-    println!("{}", survives_ten_kills(4, Parts::Chunks)?);
+    println!("{}", survives_ten_kills(4, Parts::Chunks, None)?);
+    Ok(())
+}
+
+#[test]
+fn a_copy_survives_ten_kills_with_positions_in_postgresql() -> Result<()> {
+    println!("{}", survives_ten_kills(4, Parts::Chunks, Some(Kind::Postgres15))?);
     Ok(())
 }
 
@@ -66,16 +75,17 @@ fn fill(source: &Mongo, database: &str) -> Result<()> {
 }
 
 /// What happened, for whoever reads the test's output.
-fn survives_ten_kills(parallel: u32, parts: Parts) -> Result<String> {
+fn survives_ten_kills(parallel: u32, parts: Parts, positions: Option<Kind>) -> Result<String> {
     let mut dice = Dice::new();
-    let case = format!("{parallel} {parts:?}, DT_SEED={}", dice.seed());
-    let story = killed_and_resumed(parallel, parts, &mut dice).with_context(|| case.clone())?;
+    let case = format!("{parallel} {parts:?}, positions in {positions:?}, DT_SEED={}", dice.seed());
+    let story = killed_and_resumed(parallel, parts, positions, &mut dice).with_context(|| case.clone())?;
     Ok(format!("{case}: {story}"))
 }
 
-fn killed_and_resumed(parallel: u32, parts: Parts, dice: &mut Dice) -> Result<String> {
+fn killed_and_resumed(parallel: u32, parts: Parts, positions: Option<Kind>, dice: &mut Dice) -> Result<String> {
     let pair = mongo::pair()?;
-    let database = format!("kill_{parallel}_{parts:?}").to_lowercase();
+    let place = if positions.is_some() { "db" } else { "log" };
+    let database = format!("kill_{parallel}_{parts:?}_{place}").to_lowercase();
     let (source, target) = pair.without(&[&database])?;
     fill(&source, &database)?;
     let task = Task::of_mongo_pair(pair, &[&database])?
@@ -89,6 +99,12 @@ fn killed_and_resumed(parallel: u32, parts: Parts, dice: &mut Dice) -> Result<St
         Parts::Chunks => task.set("extractor", "parallel_type", "chunk").set("extractor", "batch_size", "2000"),
     };
 
+    let positions = positions.map(|kind| Positions::on(kind, "mongo_snapshot")).transpose()?;
+    let task = match &positions {
+        Some(positions) => positions.of(task),
+        None => task,
+    };
+
     // Each kill takes a tenth of the way on average, and one in ten comes before the first document.
     let rows = ROWS_OF_EACH * COLLECTIONS.len() as u64;
     let latest = Duration::from_secs(2 * rows / ROWS_PER_SECOND) / KILLS;
@@ -100,6 +116,9 @@ fn killed_and_resumed(parallel: u32, parts: Parts, dice: &mut Dice) -> Result<St
         // 0: it had nothing left to do and was faster than the kill.
         ensure!([0, 128 + 9].contains(&killed.code), "resumed, it failed by itself: {}", killed.said());
         in_flight += u32::from(killed.code != 0);
+        if positions.is_some() {
+            without_files(&task)?;
+        }
     }
     let mut story = format!("{in_flight} of {KILLS} kills were in mid-copy");
     task.run()?.expect_code(0)?;

@@ -30,7 +30,7 @@ keys! { KEYS:
     SSL_CA_PATH = Key::unset("ssl_ca_path", "With `from_db`: a PEM file with the certificate authorities that are \
         trusted.");
     TABLE_FULL_NAME = Key::value("table_full_name", "apecloud_metadata.apedts_task_position", "With `from_target` and \
-        `from_db`: the position table, `database.table` (MySQL) or `schema.table` (PostgreSQL). Made if it is missing.");
+        `from_db`: the position table, `database.table` (MySQL), `schema.table` (PostgreSQL) or `database.collection` (MongoDB). Made if it is missing.");
     MAX_CONNECTIONS = Key::value("max_connections", "5", "With a position table: connections at the same time, at most; one is \
         enough, and one is used.");
     RESUME_FROM_LOG = Key::unset("resume_from_log", "`true` is the old form of `resume_type=from_log`; works, with a \
@@ -87,9 +87,9 @@ impl ResumeKind {
 /// A position table, and the server that has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PositionTable {
-    /// The server: MySQL, MariaDB or PostgreSQL.
+    /// The server: MySQL, MariaDB, PostgreSQL, or MongoDB if it is the target.
     pub endpoint: Endpoint,
-    /// The table; with MySQL its schema is the database.
+    /// The table; with MySQL and MongoDB its schema is the database.
     pub table: TableId,
 }
 
@@ -160,8 +160,8 @@ impl PositionTable {
             }
         };
         match endpoint.db_type {
-            DbType::Mysql | DbType::Pg => {}
-            DbType::Mongo | DbType::Redis => {
+            DbType::Mysql | DbType::Pg | DbType::Mongo => {}
+            DbType::Redis => {
                 reader.problem_of(
                     &RESUME_TYPE,
                     "is not available yet for this kind of target: `from_log` and `from_db` are",
@@ -178,7 +178,10 @@ impl PositionTable {
         match endpoint.db_type {
             DbType::Mysql | DbType::Pg => {}
             DbType::Mongo | DbType::Redis => {
-                reader.problem_of(&DB_TYPE, "must be `mysql` or `pg`: only these can keep a position table");
+                reader.problem_of(
+                    &DB_TYPE,
+                    "must be `mysql` or `pg`: MongoDB keeps positions only as the target (`resume_type=from_target`)",
+                );
                 return None;
             }
         }

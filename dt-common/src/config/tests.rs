@@ -412,7 +412,9 @@ fn a_position_table_that_cannot_be_is_refused() {
     let mongo = with_table("db_type=mongo\nurl=mongodb://h\n");
     assert_eq!(
         mongo,
-        ["line 15: `db_type` of [resumer] must be `mysql` or `pg`: only these can keep a position table"]
+        [
+            "line 15: `db_type` of [resumer] must be `mysql` or `pg`: MongoDB keeps positions only as the target (`resume_type=from_target`)"
+        ]
     );
     for name in ["pos", "a.b.c", "a.", "."] {
         let found = with_table(&format!("db_type=mysql\nurl=mysql://h\ntable_full_name={name}\n"));

@@ -3,6 +3,11 @@
 /// What writes positions within a transaction of the server that keeps them, made by a position store. Whoever writes the
 /// rows that the positions stand for executes it in the rows' own transaction, last before the commit: then both are
 /// durable, or neither.
+///
+/// What the texts are is between the store and the sinker of one kind of server: statements of SQL; commands of MongoDB as
+/// canonical Extended JSON, each with its database as `$db`. There `$session` in [`PositionWrite::guard`] and [`Settle::wait`]
+/// stands for the session (its UUID as text) that executes them, and that was made known by executing [`Settle::wait`], an array,
+/// in a transaction of its own, of which each command must match one document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PositionWrite {
     /// Comes first. It must give exactly one row: none says that the task was taken over by another process, and then the
@@ -19,7 +24,8 @@ pub struct PositionWrite {
 /// have committed (READ COMMITTED where statements else see the state at the transaction's begin).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settle {
-    /// Gives one row, as the guard does, once every transaction that has passed the guard has ended.
+    /// Gives one row, as the guard does, once every transaction that has passed the guard has ended. With MongoDB the guard of
+    /// the session before does that, executed outside of a transaction.
     pub wait: String,
     /// Gives a row if these very positions are there. `None` if there are none that would show it.
     pub written: Option<String>,

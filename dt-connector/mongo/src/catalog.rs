@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use bson::{Document, doc};
+use bson::{Document, RawDocumentBuf, doc};
 use dt_common::schema::{Column, Key, TableSchema};
 use dt_common::{Error, Result, TableId};
+use dt_connector::Held;
 use dt_connector::filter::Filter;
 use futures_util::{StreamExt, TryStreamExt};
 
@@ -44,6 +45,28 @@ pub async fn databases(server: &Server) -> Result<Vec<String>> {
     let mut names = asking.map_err(|error| classify(format!("listing the databases of {server}"), &error))?;
     names.sort_unstable();
     Ok(names)
+}
+
+/// Whether collections hold documents: by their first one.
+pub async fn holds_documents(server: &Server, collections: &[TableId]) -> Result<Vec<Held>> {
+    let mut databases: BTreeMap<&str, BTreeMap<String, (Listed, Document)>> = BTreeMap::new();
+    let mut held = Vec::with_capacity(collections.len());
+    for id in collections {
+        if !databases.contains_key(id.schema.as_str()) {
+            databases.insert(&id.schema, listed(server, &id.schema).await?);
+        }
+        let is_there = databases.get(id.schema.as_str()).is_some_and(|found| found.contains_key(&id.table));
+        let documents = server.client().database(&id.schema).collection::<RawDocumentBuf>(&id.table);
+        held.push(match is_there {
+            false => Held::Missing,
+            true => match documents.find_one(doc! {}).projection(doc! {"_id": 1}).await {
+                Ok(Some(_)) => Held::Rows,
+                Ok(None) => Held::Nothing,
+                Err(error) => return Err(classify(format!("looking for a document of {id}"), &error)),
+            },
+        });
+    }
+    Ok(held)
 }
 
 /// What a database lists, by name, with its options; without the server's own (`system.…`).

@@ -3,7 +3,7 @@
 //! Error codes: MongoDB documentation, Error Codes (`src/mongo/base/error_codes.yml` of the server).
 
 use dt_common::{Error, ErrorClass};
-use mongodb::error::{Error as DriverFailure, ErrorKind};
+use mongodb::error::{Error as DriverFailure, ErrorKind, TRANSIENT_TRANSACTION_ERROR};
 
 /// A view of the past that the server no longer has, or has not yet for this collection.
 pub const SNAPSHOT_GONE: [i32; 2] = [239, 246];
@@ -12,9 +12,25 @@ pub const DUPLICATE_KEY: i32 = 11000;
 /// A document that replaces another may not have a name that begins with a dollar.
 pub const DOLLAR_PREFIXED: i32 = 52;
 
+/// `TransactionTooLargeForCache`: the server cannot keep all that a transaction writes until its end.
+const TOO_LARGE: i32 = 388;
+
+/// Whether an error is a transaction that the server cannot keep.
+pub fn is_too_large(error: &Error) -> bool {
+    error.to_string().contains(&format!("error {TOO_LARGE}"))
+}
+
 /// The error as ours: classified, with a hint where there is one, values blotted out (invariant 11).
 pub fn classify(doing: impl Into<String>, error: &DriverFailure) -> Error {
-    let doing = doing.into();
+    let ours = by_kind(doing.into(), error);
+    match ours.class() {
+        // The server says so itself (MongoDB documentation, Transactions in Applications).
+        ErrorClass::Fatal if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => ours.with_class(ErrorClass::Retry),
+        _ => ours,
+    }
+}
+
+fn by_kind(doing: String, error: &DriverFailure) -> Error {
     match error.kind.as_ref() {
         ErrorKind::Command(failure) => server_error(doing, failure.code, &failure.code_name, &failure.message),
         ErrorKind::Authentication { .. } => Error::user(doing)
@@ -124,6 +140,12 @@ mod tests {
         let message = "E11000 duplicate key error collection: a.b index: _id_ dup key: { _id: \"secret\" }";
         let text = server_error("writing".into(), DUPLICATE_KEY, "DuplicateKey", message).to_string();
         assert!(!text.contains("secret") && text.contains("index: _id_ dup key: ***"), "{text}");
+    }
+
+    #[test]
+    fn a_transaction_that_is_too_large_is_known() {
+        let of = |code| server_error("writing".into(), code, "", "transaction is too large");
+        assert!(is_too_large(&of(TOO_LARGE)) && !is_too_large(&of(DUPLICATE_KEY)));
     }
 
     #[test]

@@ -3,11 +3,12 @@
 mod check;
 mod chunks;
 mod lanes;
-mod options;
-mod plan;
+pub mod options;
+pub mod outlook;
+pub mod plan;
 mod snapshot;
-mod store;
-mod stream;
+pub mod store;
+pub mod stream;
 
 use dt_common::Result;
 use dt_common::config::{ExtractType, TaskConfig};

@@ -83,6 +83,17 @@ pub fn sinkers(config: &TaskConfig) -> usize {
     }
 }
 
+/// The bytes of changes that go into one transaction of the target, where a batch is one: MongoDB keeps all that a transaction
+/// writes in its cache until the end, which may be small.
+fn transaction_bytes(config: &TaskConfig) -> u64 {
+    match (&config.resumer.kind, &config.sinker.target) {
+        (ResumeKind::FromTarget(_), SinkTarget::Write(endpoint)) if endpoint.db_type == DbType::Mongo => {
+            4 * 1024 * 1024
+        }
+        (_, SinkTarget::Write(_) | SinkTarget::Dummy) => u64::MAX,
+    }
+}
+
 /// `parallel_tables`: how many tables are read at a time, or over how many lanes a stream is spread.
 pub fn pipeline_options(config: &TaskConfig, order: Order, parallel_tables: usize) -> PipelineOptions {
     let megabytes = |limit: Option<u64>| limit.map(|megabytes| megabytes * 1024 * 1024);
@@ -100,7 +111,9 @@ pub fn pipeline_options(config: &TaskConfig, order: Order, parallel_tables: usiz
         Order::PerLane => {
             let memory = memory_or(STREAM_MEMORY_BYTES);
             // The larger the batch, the cheaper: what a stream has at hand goes into one.
-            (memory, dt_pipeline::options::stream_batch_bytes(memory, parallel_tables), u64::MAX, BLOCK_BYTES as u64)
+            let bytes =
+                dt_pipeline::options::stream_batch_bytes(memory, parallel_tables).min(transaction_bytes(config));
+            (memory, bytes, u64::MAX, BLOCK_BYTES as u64)
         }
     };
     let (age, full_block_bytes) = match config.pipeline.batch_sink_interval {

@@ -10,7 +10,7 @@ use dt_connector::retry::RetryBudget;
 use dt_connector::{ReadOptions, Target};
 use dt_pipeline::{End, Order, Outcome, Outset};
 use dt_resumer::Inscriber;
-use dt_resumer::sql::Inscribed;
+use dt_resumer::held::Inscribed;
 use indicatif::MultiProgress;
 use tokio::sync::watch;
 

@@ -1,11 +1,14 @@
 //! Where a task's positions are: in the files of its log_dir, or in a position table with copies in those files.
 
+use std::fmt;
 use std::sync::Arc;
 
 use dt_common::config::{PositionTable, ResumeKind, TaskConfig};
-use dt_common::{Error, Result};
-use dt_resumer::sql::{Holder, Inscribed, Lease, Peeked, SqlOptions, SqlStore};
-use dt_resumer::{Inscriber, Loaded, LogStore, Mirrored, PositionStore};
+use dt_common::{DbType, Error, Result};
+use dt_resumer::held::{HeldStore, Holder, Inscribed, Lease, Peeked};
+use dt_resumer::mongo::{MongoOptions, MongoStore};
+use dt_resumer::sql::{SqlOptions, SqlStore};
+use dt_resumer::{Inscriber, Loaded, LogStore, Mirrored, PositionStore, Rewind};
 
 use super::options::log_options;
 
@@ -14,7 +17,7 @@ pub enum Store {
     /// The log_dir's files. Nothing is loaded from them if the task is to start from the beginning.
     Files { files: LogStore, resumes: bool },
     /// A position table. What the files hold is a copy.
-    Table(Box<Mirrored<SqlStore>>),
+    Table(Box<Mirrored<Box<dyn HeldStore>>>),
 }
 
 impl Store {
@@ -31,7 +34,16 @@ impl Store {
             ResumeKind::FromTarget(table) | ResumeKind::FromDb(table) => {
                 // Whoever had this log_dir is gone, for the directory's lock is ours now: its lease need not be waited for.
                 let holder = Holder::here(files.proof());
-                let table = SqlStore::open(SqlOptions { holder, take_over, ..sql_options(config, table) }).await?;
+                let table: Box<dyn HeldStore> = match table.endpoint.db_type {
+                    DbType::Mongo => {
+                        let options = MongoOptions { holder, take_over, ..mongo_options(config, table) };
+                        Box::new(MongoStore::open(options).await?)
+                    }
+                    DbType::Mysql | DbType::Pg | DbType::Redis => {
+                        let options = SqlOptions { holder, take_over, ..sql_options(config, table) };
+                        Box::new(SqlStore::open(options).await?)
+                    }
+                };
                 Ok(Store::Table(Box::new(Mirrored::new(table, files))))
             }
         }
@@ -95,6 +107,14 @@ impl Store {
         Ok(())
     }
 
+    /// Steps back because a user said so.
+    pub async fn rewind(&mut self, rewind: &Rewind) -> Result<()> {
+        match self {
+            Store::Files { files, .. } => files.rewind(rewind).await,
+            Store::Table(table) => table.rewind(rewind).await,
+        }
+    }
+
     /// The store as the pipeline takes it.
     pub fn boxed(self) -> Box<dyn PositionStore> {
         match self {
@@ -102,6 +122,49 @@ impl Store {
             Store::Table(table) => table,
         }
     }
+}
+
+/// Where a task's positions are, in words.
+pub struct Kept {
+    /// `resume_type`
+    pub by: &'static str,
+    /// The directory, or the table and its server.
+    pub place: String,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.by, self.place)
+    }
+}
+
+impl Kept {
+    /// The same for scripts.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({"resume_type": self.by, "place": self.place})
+    }
+}
+
+/// Where the positions are that a start would go on from.
+///
+/// # Errors
+/// A start would begin anew: `resume_type=dummy`.
+pub fn kept(config: &TaskConfig) -> Result<Kept> {
+    let log_dir = || config.runtime.log_dir.display().to_string();
+    match &config.resumer.kind {
+        ResumeKind::Dummy => {
+            Err(Error::config("the task keeps no positions to go on from: [resumer] resume_type=dummy")
+                .with("log_dir", log_dir())
+                .hint("with resume_type=from_log these commands look at what a run has written into log_dir"))
+        }
+        ResumeKind::FromLog => Ok(Kept { by: "from_log", place: log_dir() }),
+        ResumeKind::FromTarget(table) => Ok(Kept { by: "from_target", place: in_table(table) }),
+        ResumeKind::FromDb(table) => Ok(Kept { by: "from_db", place: in_table(table) }),
+    }
+}
+
+fn in_table(table: &PositionTable) -> String {
+    format!("{} at {}", table.table, table.endpoint.address)
 }
 
 /// What a start would find, without holding or changing anything.
@@ -114,7 +177,7 @@ pub struct Found {
     pub holder: Option<Holder>,
 }
 
-/// Looks, for `--check`.
+/// Looks, for `--check` and `position`.
 pub async fn look(config: &TaskConfig) -> Result<Found> {
     let options = log_options(config);
     match &config.resumer.kind {
@@ -127,7 +190,12 @@ pub async fn look(config: &TaskConfig) -> Result<Found> {
             Ok(Found { loaded: None, would_set_aside, holder: None })
         }
         ResumeKind::FromTarget(table) | ResumeKind::FromDb(table) => {
-            let Peeked { loaded, holder } = dt_resumer::sql::peek(&sql_options(config, table)).await?;
+            let Peeked { loaded, holder } = match table.endpoint.db_type {
+                DbType::Mongo => dt_resumer::mongo::peek(&mongo_options(config, table)).await?,
+                DbType::Mysql | DbType::Pg | DbType::Redis => {
+                    dt_resumer::sql::peek(&sql_options(config, table)).await?
+                }
+            };
             let would_set_aside = loaded.is_empty() && dt_resumer::log::peek_holds_positions(options).await?;
             Ok(Found { loaded: Some(loaded), would_set_aside, holder })
         }
@@ -136,4 +204,8 @@ pub async fn look(config: &TaskConfig) -> Result<Found> {
 
 fn sql_options(config: &TaskConfig, table: &PositionTable) -> SqlOptions {
     SqlOptions { table: table.table.clone(), ..SqlOptions::new(table.endpoint.clone(), config.task_id()) }
+}
+
+fn mongo_options(config: &TaskConfig, table: &PositionTable) -> MongoOptions {
+    MongoOptions { table: table.table.clone(), ..MongoOptions::new(table.endpoint.clone(), config.task_id()) }
 }

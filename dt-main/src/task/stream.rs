@@ -9,9 +9,9 @@ use dt_common::{Error, Position, Result, TableId};
 use dt_connector::filter::Filter;
 use dt_connector::retry::RetryBudget;
 use dt_connector::router::Router;
-use dt_connector::{Extractor, Followed, Source, StreamOptions, Target};
+use dt_connector::{Extractor, Followed, Source, StreamOptions, Target, Whence};
 use dt_pipeline::{End, Order, Outset};
-use dt_resumer::sql::Inscribed;
+use dt_resumer::held::Inscribed;
 use dt_resumer::{Loaded, cdc};
 use tokio::sync::watch;
 
@@ -21,7 +21,7 @@ use super::options::{BLOCK_BYTES, pipeline_options};
 use crate::progress::StreamProgress;
 
 /// Follows changes until it is stopped, or `end_time_utc` has passed.
-pub async fn run(config: &TaskConfig, ends: Ends, stop: watch::Receiver<bool>) -> Result<End> {
+pub(super) async fn run(config: &TaskConfig, ends: Ends, stop: watch::Receiver<bool>) -> Result<End> {
     let started = Instant::now();
     let Ends { mut store, mut source, mut target } = ends;
     let loaded = store.load().await?;
@@ -116,28 +116,40 @@ pub async fn open(
     resume: Option<Position>,
     counts_changes: bool,
 ) -> Result<Box<dyn Extractor>> {
-    let lineage = Lineage { source: Some(source.identity().to_owned()), target: Some(target.identity().to_owned()) };
-    let format = super::plan::formats_in_common(source, target)?[0];
-    let filter = Filter::new(&config.filter)?;
-    let router = Router::new(&config.router)?;
+    let options = StreamOptions { counts_changes, ..options(config, source, target)? };
+    let (filter, router) = (options.filter.clone(), options.router.clone());
     refuse_circles(source, target, &filter, &router).await?;
-    let (filter, router) = (Arc::new(filter), Arc::new(router));
-    let options = StreamOptions {
-        filter: filter.clone(),
-        router: router.clone(),
-        format,
-        block_bytes: BLOCK_BYTES,
-        task_id: config.task_id(),
-        lineage,
-        counts_changes,
-        allow_other_server: config.resumer.allow_other_server,
-        retry: RetryBudget { total: config.pipeline.max_retry },
-    };
     let extractor = source.stream(resume, options).await?;
     let Followed { tables, truncates } = source.followed();
     let tables: Vec<TableId> = tables.iter().map(|table| router.target_of(table)).collect();
     target.check_changes(&tables, filter.events(), truncates).await?;
     Ok(extractor)
+}
+
+/// The checkpoint that a user asks for.
+pub async fn checkpoint(
+    config: &TaskConfig,
+    source: &mut dyn Source,
+    target: &dyn Target,
+    whence: Whence,
+) -> Result<Position> {
+    let options = options(config, source, target)?;
+    source.checkpoint(whence, options).await
+}
+
+fn options(config: &TaskConfig, source: &dyn Source, target: &dyn Target) -> Result<StreamOptions> {
+    let lineage = Lineage { source: Some(source.identity().to_owned()), target: Some(target.identity().to_owned()) };
+    Ok(StreamOptions {
+        filter: Arc::new(Filter::new(&config.filter)?),
+        router: Arc::new(Router::new(&config.router)?),
+        format: super::plan::formats_in_common(source, target)?[0],
+        block_bytes: BLOCK_BYTES,
+        task_id: config.task_id(),
+        lineage,
+        counts_changes: false,
+        allow_other_server: config.resumer.allow_other_server,
+        retry: RetryBudget { total: config.pipeline.max_retry },
+    })
 }
 
 /// Refuses to follow what the task itself writes: each change would come back as another one, for ever.

@@ -226,6 +226,10 @@ impl PositionStore for BadStore {
             BadStore::Panics => panic!("the store was told to panic"),
         }
     }
+
+    async fn rewind(&mut self, _: &dt_resumer::Rewind) -> Result<()> {
+        Err(Error::fatal("not for stepping back"))
+    }
 }
 
 /// A run, its parts to be looked at.

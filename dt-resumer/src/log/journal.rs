@@ -1,6 +1,8 @@
 //! The log store without its runtime: reads the places that hold positions, writes the task's own two files, and
 //! keeps them short. Blocking; every effect goes through [`Disk`].
 
+mod rewound;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io;
@@ -16,7 +18,7 @@ use super::disk::Disk;
 use super::file::{LogFile, Names};
 use super::merge::{Home, merge};
 use super::scan::{Scan, Unreadable, says_anything, scan_config, scan_log};
-use super::{FINISHED_LOG, LogOptions, POSITION_LOG, SET_ASIDE};
+use super::{FINISHED_LOG, LogOptions, POSITION_LOG, REWOUND, SET_ASIDE};
 use crate::loaded::{Loaded, Origin, Slot, Slots, Stored};
 
 /// The positions of one task in its log_dir.
@@ -39,7 +41,7 @@ struct Own {
 
 /// What was read in one place.
 #[derive(Default)]
-struct Place {
+pub(super) struct Place {
     slots: Slots,
     last_stamp: Option<Stamp>,
     warnings: Vec<String>,
@@ -52,7 +54,7 @@ impl Journal {
 
     /// Reads every place, and writes into the own files what was found elsewhere only, so that they are complete.
     pub(crate) fn load(&mut self) -> Result<Loaded> {
-        self.finish_set_aside()?;
+        self.finish_what_was_begun()?;
         let (mut own, own_place) = self.read_own()?;
         let other = self.read_other_dir()?;
         let config = self.read_config()?;
@@ -77,7 +79,7 @@ impl Journal {
     /// Makes the positions durable.
     pub(crate) fn record(&mut self, entries: &[Entry]) -> Result<()> {
         if self.own.is_none() {
-            self.finish_set_aside()?;
+            self.finish_what_was_begun()?;
             let (mut own, place) = self.read_own()?;
             own.live = place.slots;
             own.last_stamp = place.last_stamp;
@@ -94,7 +96,7 @@ impl Journal {
 
     /// Whether the own files hold positions, or lines that cannot be read and may be some.
     pub(crate) fn holds_positions(&mut self) -> Result<bool> {
-        self.finish_set_aside()?;
+        self.finish_what_was_begun()?;
         self.peek_holds_positions()
     }
 
@@ -103,7 +105,10 @@ impl Journal {
         if self.read(&self.options.log_dir.join(SET_ASIDE))?.is_some() {
             return Ok(false);
         }
-        for name in [POSITION_LOG, FINISHED_LOG] {
+        // While the files are being replaced, what is in their place counts.
+        let is_rewound = self.read(&self.options.log_dir.join(REWOUND))?.is_some();
+        let names: &[&str] = if is_rewound { &[REWOUND] } else { &[POSITION_LOG, FINISHED_LOG] };
+        for name in names {
             let bytes = self.read(&self.options.log_dir.join(name))?;
             if bytes.is_some_and(|bytes| says_anything(&bytes)) {
                 return Ok(true);
@@ -114,6 +119,7 @@ impl Journal {
 
     /// Renames the own files, so that they are not read again. The new names; none if there were no files.
     pub(crate) fn set_aside(&mut self) -> Result<Vec<PathBuf>> {
+        self.finish_what_was_begun()?;
         self.own = None;
         let marker = self.options.log_dir.join(SET_ASIDE);
         // Two renames are two steps, and half of an old run must never be taken for the new one. From here on the
@@ -124,6 +130,12 @@ impl Journal {
             .and_then(|()| self.disk.sync_dir(&self.options.log_dir))
             .map_err(|error| self.cannot_write(error))?;
         self.finish_set_aside()
+    }
+
+    /// What a stopped task has begun to do to both files, and that counts as done.
+    fn finish_what_was_begun(&mut self) -> Result<()> {
+        self.finish_set_aside()?;
+        self.finish_rewind()
     }
 
     fn finish_set_aside(&mut self) -> Result<Vec<PathBuf>> {
@@ -188,6 +200,9 @@ impl Journal {
     }
 
     fn read_dir(&self, dir: &Path) -> Result<(Place, [Option<Scan>; 2])> {
+        if let Some(rewound) = self.read_rewound(dir)? {
+            return Ok((rewound, [None, None]));
+        }
         let mut place = Place::default();
         let mut scans = [None, None];
         for (name, scan) in [POSITION_LOG, FINISHED_LOG].into_iter().zip(&mut scans) {
@@ -299,6 +314,14 @@ impl Journal {
     }
 
     fn compact(&mut self, own: &mut Own, home: Home) -> io::Result<()> {
+        let lines = self.live_lines(own, home);
+        let names = own.file(home).replace(self.disk.as_mut(), &lines, self.options.rotate_bytes)?;
+        own.note(names);
+        Ok(())
+    }
+
+    /// All that counts of a file, as it is written.
+    fn live_lines(&self, own: &Own, home: Home) -> String {
         let now = stamp_after(own.last_stamp.as_ref(), (self.clock)());
         let mut lines = String::new();
         for (slot, stored) in own.live.iter().filter(|(slot, _)| Home::of(slot) == home && own.live.is_live(slot)) {
@@ -306,9 +329,7 @@ impl Journal {
             let line = line_of(&stored.entry, home, stored.stamp.as_ref().unwrap_or(&now));
             writeln!(lines, "{line}").expect("log store: text can be written into a string");
         }
-        let names = own.file(home).replace(self.disk.as_mut(), &lines, self.options.rotate_bytes)?;
-        own.note(names);
-        Ok(())
+        lines
     }
 
     fn cannot_write(&self, error: io::Error) -> Error {
@@ -351,7 +372,13 @@ impl Own {
 }
 
 impl Place {
-    fn take_in(&mut self, file: &Arc<Path>, lines: Vec<(u64, Line)>, counts: impl Fn(&Slot, bool) -> bool) {
+    /// What was read, if it was all there is to read; with one more thing that the user should hear of.
+    pub(super) fn into_loaded(mut self, warning: Option<String>) -> Loaded {
+        self.warnings.extend(warning);
+        Loaded::new(self.slots, self.warnings)
+    }
+
+    pub(super) fn take_in(&mut self, file: &Arc<Path>, lines: Vec<(u64, Line)>, counts: impl Fn(&Slot, bool) -> bool) {
         let before: BTreeSet<Slot> = self.slots.iter().map(|(slot, _)| slot.clone()).collect();
         for (number, line) in lines {
             let stored = Stored::of_line(line, file, number);
@@ -376,7 +403,7 @@ fn line_of(entry: &Entry, home: Home, stamp: &Stamp) -> Line {
     Line { stamp: Some(stamp.clone()), rung: home.rung(entry.rung), position: entry.position.clone() }
 }
 
-fn cannot_understand(path: &Path, unreadable: Unreadable) -> Error {
+pub(super) fn cannot_understand(path: &Path, unreadable: Unreadable) -> Error {
     Error::user("a line of a file of positions cannot be read")
         .with("file", path.display())
         .with("line", unreadable.line)

@@ -12,6 +12,7 @@
 
 mod clock;
 mod disk;
+mod elsewhere;
 mod file;
 mod journal;
 mod lock;
@@ -28,10 +29,13 @@ use dt_common::ladder::{Entry, Recordable, Saved};
 use dt_common::{Error, Result};
 
 use self::disk::RealDisk;
+pub use self::elsewhere::read;
 use self::journal::Journal;
 use self::lock::DirLock;
 pub use self::lock::proof_of;
+pub(crate) use self::merge::Home;
 use crate::loaded::Loaded;
+use crate::rewind::Rewind;
 use crate::store::{PositionStore, SaveFailed};
 
 /// The name of the file of positions in progress.
@@ -40,6 +44,9 @@ pub const POSITION_LOG: &str = "position.log";
 pub const FINISHED_LOG: &str = "finished.log";
 /// Stands in a log_dir from the moment its files are to be set aside until they are.
 const SET_ASIDE: &str = ".set-aside";
+
+/// Holds all lines of both files while they are replaced at once: from the moment it has its name, it is what counts.
+const REWOUND: &str = ".rewound";
 
 /// The size at which a file is rewritten to hold nothing but the live positions.
 pub const ROTATE_BYTES: u64 = 16 * 1024 * 1024;
@@ -158,6 +165,11 @@ impl PositionStore for LogStore {
             Ok(()) => Ok(Saved::after_sync(recordable)),
             Err(error) => Err(SaveFailed { recordable, error }),
         }
+    }
+
+    async fn rewind(&mut self, rewind: &Rewind) -> Result<()> {
+        let rewind = rewind.clone();
+        self.with_journal(move |journal| journal.rewind(&rewind)).await
     }
 }
 

@@ -1,5 +1,6 @@
 mod chunks;
 mod power;
+mod rewound;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 
 use dt_common::{DbType, Error, Result, TableId};
 
-use super::rows::{CHUNK, FENCE};
+use crate::held::rows::{CHUNK, DOING, FENCE, FINISHED};
 
 /// The SQL that a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,11 +177,24 @@ impl Dialect {
         format!("DELETE FROM {table} WHERE task_id = {task_id} AND resumer_type = '{CHUNK}' AND {of_table} IN ({keys})")
     }
 
-    /// All rows of a task, the oldest first: id, task_id, resumer_type, position_key, position_data.
+    /// All rows of a task, the oldest first: id, task_id, resumer_type, position_key, position_data, and when each was
+    /// written, in UTC (MySQL's sessions are in UTC).
     pub(crate) fn select(self, table: &str, task_id: &str) -> String {
+        let written = match self {
+            Dialect::Mysql => "CAST(updated_at AS CHAR)",
+            Dialect::Postgres => "pg_catalog.to_char(updated_at, 'YYYY-MM-DD HH24:MI:SS.US')",
+        };
         format!(
-            "SELECT id, task_id, resumer_type, position_key, position_data FROM {table} WHERE task_id = {task_id} ORDER BY \
-             updated_at, id"
+            "SELECT id, task_id, resumer_type, position_key, position_data, {written} FROM {table} WHERE task_id = {task_id} \
+             ORDER BY updated_at, id"
+        )
+    }
+
+    /// Deletes what is known of tables but for their chunks; the keys come as a list of literals.
+    pub(crate) fn delete_tables(self, table: &str, task_id: &str, keys: &str) -> String {
+        format!(
+            "DELETE FROM {table} WHERE task_id = {task_id} AND resumer_type IN ('{DOING}', '{FINISHED}') AND position_key IN \
+             ({keys})"
         )
     }
 

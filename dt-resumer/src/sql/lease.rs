@@ -1,23 +1,16 @@
-//! The lease on a task: renewed while it is held, given back at the end.
+//! The fence's row: put up, renewed, given back.
 
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use dt_common::{Error, Result, TableId};
-use tokio::sync::{Mutex, watch};
 
 use super::dialect::Dialect;
-use super::fence::{self, Fence, Found, Holder};
 use super::link::{Failure, TextRow};
-use super::session::{Session, taken_over};
+use super::session::Session;
 use super::table;
-
-/// How long a holder counts as alive after it was last heard of.
-pub const LEASE: Duration = Duration::from_secs(30);
-/// How often a holder lets itself be heard.
-pub const RENEWED_EVERY: Duration = Duration::from_secs(10);
-/// The end of a task does not wait longer than this to give its lease back.
-const RELEASED_WITHIN: Duration = Duration::from_secs(5);
+use crate::held::fence::{self, Fence, Found, Holder};
+use crate::held::lease::{self, LEASE, Replaced, taken_over};
 
 /// What a store and its lease have in common.
 pub(crate) struct Held {
@@ -28,49 +21,6 @@ pub(crate) struct Held {
     pub(crate) fence: Fence,
     /// Given back, or lost: there is nothing to renew any more.
     pub(crate) is_over: bool,
-}
-
-/// The right to write a task's positions, apart from the store that writes them: given back when all writing is over.
-#[derive(Clone)]
-pub struct Lease {
-    held: Arc<Mutex<Held>>,
-    lost: watch::Receiver<bool>,
-}
-
-impl std::fmt::Debug for Lease {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lease").finish_non_exhaustive()
-    }
-}
-
-impl Lease {
-    pub(crate) fn new(held: Arc<Mutex<Held>>, lost: watch::Receiver<bool>) -> Lease {
-        Lease { held, lost }
-    }
-
-    /// Comes back when another process has taken the task over, which is noticed at the next renewal: then whoever writes
-    /// for this task should be stopped at once. Never, once the lease is given back.
-    pub async fn lost(&self) -> Error {
-        let mut lost = self.lost.clone();
-        if lost.wait_for(|lost| *lost).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        self.held.lock().await.lost().await
-    }
-
-    /// Gives the task back, so that the next process need not wait. Whoever still has the store cannot write any more. A
-    /// server that does not answer is left alone: the lease ends by itself.
-    pub async fn release(&self) {
-        let releasing = async {
-            let mut held = self.held.lock().await;
-            held.release().await
-        };
-        match tokio::time::timeout(RELEASED_WITHIN, releasing).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!("the lease on the task ends in {} s by itself: {error}", LEASE.as_secs()),
-            Err(_) => tracing::warn!("the lease on the task ends in {} s by itself", LEASE.as_secs()),
-        }
-    }
 }
 
 /// Takes hold of the task.
@@ -118,13 +68,6 @@ pub(crate) fn found(rows: &[TextRow], table: &str) -> Result<Option<Found>> {
     Ok(Some(Found { fence, age }))
 }
 
-/// What became of replacing the fence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Replaced {
-    Done,
-    NotOurs,
-}
-
 impl Held {
     fn names(&self) -> (String, String) {
         (self.dialect.table(&self.table), self.dialect.string(&self.task_id))
@@ -145,6 +88,14 @@ impl Held {
         }
     }
 
+    /// What a failure means, with the statement that grants what is missing.
+    pub(crate) async fn denied(&mut self, failure: Failure) -> Error {
+        table::denied(failure, &mut self.session, self.dialect, &self.table).await
+    }
+}
+
+#[async_trait]
+impl lease::Held for Held {
     async fn renew(&mut self) -> Result<Replaced> {
         let fence = self.fence.clone();
         match self.replace(&fence).await {
@@ -154,7 +105,7 @@ impl Held {
         }
     }
 
-    pub(crate) async fn release(&mut self) -> Result<()> {
+    async fn release(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.is_over, true) {
             return Ok(());
         }
@@ -163,13 +114,7 @@ impl Held {
         self.replace(&next).await.map(drop)
     }
 
-    /// What a failure means, with the statement that grants what is missing.
-    pub(crate) async fn denied(&mut self, failure: Failure) -> Error {
-        table::denied(failure, &mut self.session, self.dialect, &self.table).await
-    }
-
-    /// The error of a writer whose epoch is gone.
-    pub(crate) async fn lost(&mut self) -> Error {
+    async fn lost(&mut self) -> Error {
         self.is_over = true;
         let (name, task) = self.names();
         let rows = self.session.rows(&self.dialect.select_fence(&name, &task, false)).await.unwrap_or_default();
@@ -178,26 +123,8 @@ impl Held {
             Err(error) => error,
         }
     }
-}
 
-/// Renews the lease for as long as somebody has it, and says so when another process has taken the task over. That the
-/// server is away is no loss: the epoch may still be ours.
-pub(crate) async fn renew(held: Weak<Mutex<Held>>, lost: watch::Sender<bool>) {
-    loop {
-        tokio::time::sleep(RENEWED_EVERY).await;
-        let Some(held) = held.upgrade() else { return };
-        let mut held = held.lock().await;
-        if held.is_over {
-            return;
-        }
-        match held.renew().await {
-            Ok(Replaced::Done) => {}
-            Ok(Replaced::NotOurs) => {
-                held.is_over = true;
-                lost.send_replace(true);
-                return;
-            }
-            Err(error) => tracing::warn!("the lease on the task was not renewed: {error}"),
-        }
+    fn is_over(&mut self) -> &mut bool {
+        &mut self.is_over
     }
 }

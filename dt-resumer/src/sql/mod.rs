@@ -12,15 +12,12 @@
 
 mod address;
 mod dialect;
-mod fence;
-mod key;
 mod lease;
 mod link;
 #[cfg(feature = "mysql")]
 mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
-mod rows;
 mod session;
 mod table;
 mod write;
@@ -32,24 +29,24 @@ use async_trait::async_trait;
 use dt_common::config::Endpoint;
 use dt_common::ladder::{Entry, Recordable, Saved};
 use dt_common::position::PositionWrite;
-use dt_common::{Error, Position, Result, TableId};
-use tokio::sync::{Mutex, watch};
+use dt_common::position::line::Stamp;
+use dt_common::{Error, Result, TableId};
+use tokio::sync::Mutex;
 
+pub use crate::held::{DEFAULT_TABLE, Fence, Holder, Inscribed, LEASE, Lease, Peeked, RENEWED_EVERY};
 pub use dialect::Dialect;
-pub use fence::{Fence, Holder};
-pub use lease::{LEASE, Lease, RENEWED_EVERY};
 pub use write::{Limits, PositionWriter};
 
+use crate::held::HeldStore;
+use crate::held::lease::Held as _;
+use crate::held::rows::{self, Read, Row};
 use crate::loaded::Loaded;
+use crate::rewind::{Forget, Rewind};
 use crate::store::{Inscriber, PositionStore, SaveFailed};
 use address::Address;
 use lease::Held;
 use link::TextRow;
-use rows::{Read, Row};
 use session::{Session, Written};
-
-/// The schema and the table where none are named.
-pub const DEFAULT_TABLE: (&str, &str) = ("apecloud_metadata", "apedts_task_position");
 
 /// Which table, and which task in it.
 #[derive(Clone, Debug)]
@@ -84,7 +81,7 @@ impl SqlOptions {
 /// [`Lease::release`] gives it back. Dropped without that, it ends by itself.
 pub struct SqlStore {
     held: Arc<Mutex<Held>>,
-    lost: watch::Receiver<bool>,
+    lease: Lease,
     writer: PositionWriter,
     table: Arc<str>,
     // What is written by whoever writes the rows; see `inscribed`.
@@ -108,10 +105,8 @@ impl SqlStore {
         let writer = PositionWriter::new(dialect, &table, &task_id, &fence, limits);
         let name = Arc::from(dialect.table(&table));
         let held = Arc::new(Mutex::new(Held { session, dialect, table, task_id, fence, is_over: false }));
-        let (lose, lost) = watch::channel(false);
-        // It ends by itself when nobody has the lease any more.
-        tokio::spawn(lease::renew(Arc::downgrade(&held), lose));
-        Ok(SqlStore { held, lost, writer, table: name, inscribed: None })
+        let lease = Lease::kept(held.clone());
+        Ok(SqlStore { held, lease, writer, table: name, inscribed: None })
     }
 
     /// From here on progress is written in the transactions of the rows that it stands for (see [`Inscriber`]), and is
@@ -123,7 +118,7 @@ impl SqlStore {
 
     /// The lease, to be given back when all writing is over.
     pub fn lease(&self) -> Lease {
-        Lease::new(Arc::clone(&self.held), self.lost.clone())
+        self.lease.clone()
     }
 
     /// Ends the store and gives its lease back.
@@ -136,7 +131,7 @@ impl SqlStore {
         &self.writer
     }
 
-    /// Deletes all positions of the task: the one way in which a position moves backwards (invariant 3).
+    /// Deletes all positions of the task (invariant 3).
     ///
     /// # Errors
     /// As for saving.
@@ -157,6 +152,16 @@ impl SqlStore {
 impl fmt::Debug for SqlStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqlStore").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+impl HeldStore for SqlStore {
+    fn inscribed(&mut self, what: Inscribed) -> Arc<dyn Inscriber> {
+        SqlStore::inscribed(self, what)
+    }
+
+    fn lease(&self) -> Lease {
+        SqlStore::lease(self)
     }
 }
 
@@ -193,39 +198,15 @@ impl PositionStore for SqlStore {
             Err(error) => Err(SaveFailed { recordable, error }),
         }
     }
-}
 
-/// Which positions are written together with rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inscribed {
-    /// How far tables and streams are.
-    Progress,
-    /// How far each lane of a stream is. How far all of them are is saved as ever, for none of them knows it.
-    Lanes,
-}
-
-impl Inscribed {
-    /// Whether the position is one that moves with rows. How a table is split comes before its rows, and that a table or a
-    /// chunk is finished comes after them.
-    fn holds(self, entry: &Entry) -> bool {
-        match &entry.position {
-            Position::RdbSnapshot(_) | Position::RdbSnapshotRows(_) | Position::None => true,
-            Position::MysqlCdc(_) | Position::PgCdc(_) | Position::MongoCdc(_) | Position::Redis(_) => match self {
-                Inscribed::Progress => true,
-                Inscribed::Lanes => false,
-            },
-            Position::RdbSnapshotFinished(_) | Position::RdbSnapshotSplit(_) => false,
+    async fn rewind(&mut self, rewind: &Rewind) -> Result<()> {
+        if rewind.forget != Forget::Everything {
+            // Rows that an older tool wrote are known by their ids only.
+            self.load().await?;
         }
+        let write = self.writer.rewind(rewind)?;
+        self.write(&write).await
     }
-}
-
-/// What a start would find; nothing is made, written or held.
-#[derive(Debug)]
-pub struct Peeked {
-    /// The positions; none where there is no table yet.
-    pub loaded: Loaded,
-    /// Whoever holds the task now.
-    pub holder: Option<Holder>,
 }
 
 /// What [`PositionStore::load`] of a [`SqlStore`] would give, for a dry run.
@@ -255,11 +236,13 @@ fn rows_of(rows: Vec<TextRow>) -> Result<Vec<Row>> {
     let row = |row: TextRow| {
         let mut cells = row.into_iter();
         Some(Row {
-            id: cells.next()??.parse().ok()?,
+            // A number.
+            id: cells.next()??.parse::<u64>().ok()?.to_string(),
             task_id: cells.next()??,
             resumer_type: cells.next()??,
             key: cells.next()??,
             data: cells.next()?,
+            stamp: cells.next()?.as_deref().and_then(Stamp::parse),
         })
     };
     let rows: Option<Vec<Row>> = rows.into_iter().map(row).collect();

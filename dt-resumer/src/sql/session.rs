@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dt_common::position::PositionWrite;
-use dt_common::{Error, ErrorClass, Result};
+use dt_common::{ErrorClass, Result};
 
 use super::address::Address;
 use super::dialect::Dialect;
@@ -157,15 +157,6 @@ async fn connect(dialect: Dialect, address: &Address) -> Result<Box<dyn Link>, F
 
 #[cfg(not(all(feature = "mysql", feature = "postgres")))]
 fn not_built(feature: &'static str, address: &Address) -> Failure {
-    let error = Error::config("this build has no driver for the position table's server");
+    let error = dt_common::Error::config("this build has no driver for the position table's server");
     Failure::other(error.with("server", address.host_port()).with("dt-resumer's feature", feature))
-}
-
-/// Says who took the task over.
-pub(crate) fn taken_over(by: Option<&super::fence::Holder>) -> Error {
-    let error = Error::taken_over();
-    match by {
-        Some(holder) => error.with("by", holder),
-        None => error,
-    }
 }

@@ -118,7 +118,7 @@ fn a_position_that_does_not_fit_is_refused_by_name() {
 
 fn row(id: u64, resumer_type: &str, key: &str, data: &str) -> Row {
     let (task_id, resumer_type, key) = ("t".to_owned(), resumer_type.to_owned(), key.to_owned());
-    Row { id, task_id, resumer_type, key, data: Some(data.to_owned()) }
+    Row { id: id.to_string(), task_id, resumer_type, key, data: Some(data.to_owned()), stamp: None }
 }
 
 fn read(rows: Vec<Row>) -> Result<Read> {

@@ -1,17 +1,16 @@
 //! Positions as the statements that write them, complete and in order. Pure: they are executed by whoever has a
 //! transaction of the server, this crate's store or the one that writes a target's rows.
 
-use std::collections::BTreeSet;
-
 use dt_common::ladder::Entry;
-use dt_common::position::{PositionWrite, RdbSnapshotFinished, Settle, wire};
-use dt_common::{Error, Position, Result, TableId};
+use dt_common::position::{PositionWrite, Settle, wire};
+use dt_common::{Error, Result, TableId};
 
 use super::dialect::Dialect;
-use super::fence::Fence;
-use super::key;
-use super::rows::{CHUNK, Foreign, Place, newest};
+use crate::held::fence::Fence;
+use crate::held::key;
+use crate::held::rows::{CHUNK, Foreign, Place, finished_tables, newest};
 use crate::loaded::Slot;
+use crate::rewind::{Forget, Rewind};
 use crate::store::Inscriber;
 
 /// Rows of one statement, at most.
@@ -75,11 +74,7 @@ impl PositionWriter {
     /// A position is larger than the table or the server takes: class user, with the table that it is of.
     pub fn statements(&self, entries: &[Entry]) -> Result<PositionWrite> {
         let newest = newest(entries);
-        let finished = |entry: &Entry| match &entry.position {
-            Position::RdbSnapshotFinished(RdbSnapshotFinished { table, chunk: None, .. }) => Some(key::of_table(table)),
-            _ => None,
-        };
-        let finished: BTreeSet<String> = newest.values().filter_map(|(entry, _)| finished(entry)).collect();
+        let finished = finished_tables(&newest);
         // A chunk of a table that is complete says nothing any more.
         let is_over = |place: &Place| {
             let table = place.key.split('#').next().unwrap_or_default();
@@ -91,7 +86,7 @@ impl PositionWriter {
             statements.push(self.dialect.delete_chunks(&self.table, &self.task_id, &keys.join(", ")));
         }
         let foreign: Vec<String> =
-            newest.keys().filter_map(|place| self.foreign.get(place)).flatten().map(u64::to_string).collect();
+            newest.keys().filter_map(|place| self.foreign.get(place)).flatten().cloned().collect();
         for ids in foreign.chunks(STATEMENT_ROWS) {
             statements.push(format!("DELETE FROM {} WHERE id IN ({})", self.table, ids.join(", ")));
         }
@@ -128,6 +123,31 @@ impl PositionWriter {
     pub(crate) fn reset(&self) -> PositionWrite {
         let delete = self.dialect.delete_positions(&self.table, &self.task_id);
         self.guarded(vec![delete], None)
+    }
+
+    /// Forgets and puts, in one transaction.
+    ///
+    /// # Errors
+    /// As for [`PositionWriter::statements`].
+    pub(crate) fn rewind(&self, rewind: &Rewind) -> Result<PositionWrite> {
+        let mut statements = match rewind.forget {
+            Forget::Everything => self.reset().statements,
+            Forget::Tables(_) => Vec::new(),
+        };
+        let tables: Vec<String> = rewind.tables().into_iter().map(key::of_table).collect();
+        for tables in tables.chunks(STATEMENT_ROWS) {
+            let keys: Vec<String> = tables.iter().map(|key| format!("'{key}'")).collect();
+            let keys = keys.join(", ");
+            statements.push(self.dialect.delete_tables(&self.table, &self.task_id, &keys));
+            statements.push(self.dialect.delete_chunks(&self.table, &self.task_id, &keys));
+        }
+        let of_tables = self.foreign.iter().filter(|(place, _)| tables.contains(&place.key));
+        let foreign: Vec<String> = of_tables.flat_map(|(_, ids)| ids).cloned().collect();
+        for ids in foreign.chunks(STATEMENT_ROWS) {
+            statements.push(format!("DELETE FROM {} WHERE id IN ({})", self.table, ids.join(", ")));
+        }
+        statements.extend(self.statements(&rewind.put)?.statements);
+        Ok(self.guarded(statements, None))
     }
 
     fn row(&self, place: &Place, entry: &Entry, slot: &Slot) -> Result<String> {

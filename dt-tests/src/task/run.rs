@@ -1,6 +1,6 @@
 //! A running dt-main.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -77,6 +77,16 @@ impl Finished {
 impl Running {
     pub(super) fn start(mut command: Command, log_dir: PathBuf) -> Result<Self> {
         let mut child = command.spawn().context("start dt-main")?;
+        let stdout = child.stdout.take().map(drain);
+        let stderr = child.stderr.take().map(drain);
+        Ok(Running { child, log_dir, stdout, stderr })
+    }
+
+    pub(super) fn start_and_type(mut command: Command, log_dir: PathBuf, line: &str) -> Result<Self> {
+        let mut child = command.spawn().context("start dt-main on a terminal")?;
+        let mut input = child.stdin.take().context("no standard input")?;
+        // Taken from the terminal when it is asked for; the terminal stays until the end.
+        writeln!(input, "{line}")?;
         let stdout = child.stdout.take().map(drain);
         let stderr = child.stderr.take().map(drain);
         Ok(Running { child, log_dir, stdout, stderr })

@@ -6,7 +6,7 @@
 use anyhow::{Context, Result};
 use dt_tests::db::{Db, Dialect};
 use dt_tests::servers::{self, Kind, PASSWORD, Server, USER};
-use dt_tests::task::Task;
+use dt_tests::task::{Running, Task};
 
 /// A position table on a server's own place for it; gone with the next test of that name.
 pub struct Positions {
@@ -44,6 +44,11 @@ impl Positions {
     /// The task with its positions in its target, here.
     pub fn of_target(&self, task: Task) -> Task {
         task.set("resumer", "resume_type", "from_target").set("resumer", "table_full_name", self.table())
+    }
+
+    /// What another task of the same test has made there.
+    pub fn of_same(kind: Kind, name: &str) -> Result<Positions> {
+        Ok(Positions { server: &servers::pair(kind)?.source, database: None, schema: format!("pos_{name}") })
     }
 
     /// The task with its positions here.
@@ -108,4 +113,30 @@ pub fn without_files(task: &Task) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A task that follows a database, and the schema of its tables: from now on, however often it is killed before it has recorded anything.
+pub fn followed(kind: Kind, source: &Db, database: &str) -> Result<(Task, String)> {
+    let pair = servers::pair(kind)?;
+    match kind {
+        Kind::Mysql | Kind::Mariadb => {
+            let status = source.rows("SHOW BINARY LOG STATUS").or_else(|_| source.rows("SHOW MASTER STATUS"))?;
+            let mut row = status.into_iter().next().context("no binlog")?.into_iter().flatten();
+            let (file, place) = (row.next().context("no file")?, row.next().context("no position")?);
+            let task = Task::of_pair(pair, &[database])?.set("extractor", "extract_type", "cdc");
+            let task = task.set("extractor", "binlog_filename", file).set("extractor", "binlog_position", place);
+            Ok((task, database.to_owned()))
+        }
+        Kind::Postgres15 | Kind::Postgres18 => {
+            source.exec(format!("CREATE PUBLICATION {database}_publication_for_all_tables FOR ALL TABLES WITH (publish_via_partition_root = true)"))?;
+            source.exec(format!("SELECT pg_create_logical_replication_slot('{database}', 'pgoutput')"))?;
+            Ok((Task::of_postgres_pair(pair, database)?.follows(database), "public".to_owned()))
+        }
+    }
+}
+
+/// SIGTERM; gives back default.log.
+pub fn stopped(mut running: Running) -> Result<String> {
+    running.sigterm()?;
+    Ok(running.wait()?.expect_code(128 + 15)?.log)
 }

@@ -1,5 +1,8 @@
 //! What the tests of streams share: a task that follows changes, what it has recorded, and how it is stopped.
 
+// Each test binary uses some of it.
+#![allow(dead_code)]
+
 use anyhow::{Context, Result};
 use dt_tests::db::Db;
 use dt_tests::servers::{Kind, Server};

@@ -8,6 +8,7 @@
 //! | [`oplog`] | the entries of the oplog (pure) |
 //! | [`place`] | where in the history of a source something is (pure) |
 //! | [`resume`] | whether and from where a source can be followed (pure) |
+//! | [`standing`] | how far a position is from the oplog's beginning, and which of two comes first |
 //! | [`ddl`] | what becomes of what is done to collections (pure) |
 //! | [`overlap`] | what the target may have from a snapshot already (pure) |
 //! | [`gather`] | changes into blocks, with the place to resume at (pure) |
@@ -26,6 +27,7 @@ pub mod place;
 pub mod resume;
 pub mod row;
 pub mod split;
+pub mod standing;
 pub mod stream;
 mod tail;
 mod watch;

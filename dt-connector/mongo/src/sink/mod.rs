@@ -8,15 +8,21 @@
 //! | [`statement`] | the commands (pure) |
 //! | [`reply`] | what the answer to a write says of single documents (pure) |
 //! | `write` | the documents |
+//! | `together` | the documents and their position, in one transaction |
+//! | `inscription` | the position that a batch brings along |
+//! | `place` | the collections that transactions write to |
 
 pub mod changes;
 pub mod check;
 mod ddl;
+mod inscription;
+mod place;
 pub mod reply;
 pub mod statement;
+mod together;
 mod write;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,8 +31,9 @@ use dt_common::config::{Endpoint, Events};
 use dt_common::position::PositionWrite;
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, Result, TableId};
-use dt_connector::{RowFormat, SinkOptions, Sinker, Spreader, Target};
+use dt_connector::{Held, RowFormat, SinkOptions, Sinker, Spreader, Target};
 
+use crate::catalog;
 use crate::config::Address;
 use crate::connect::Server;
 use changes::ahead::Ahead;
@@ -58,6 +65,9 @@ impl MongoTarget {
             durability,
             ahead,
             unique: Mutex::default(),
+            places: Mutex::default(),
+            wary: AtomicU32::new(0),
+            told_too_large: AtomicBool::new(false),
             has_applied: AtomicBool::new(false),
             tries_ddl: AtomicBool::new(false),
         };
@@ -96,6 +106,10 @@ impl Target for MongoTarget {
     async fn spreader(&mut self) -> Result<Option<Box<dyn Spreader>>> {
         // Lanes of MongoDB are not built yet.
         Ok(None)
+    }
+
+    async fn holds_rows(&mut self, tables: &[TableId]) -> Result<Vec<Held>> {
+        catalog::holds_documents(&self.shared.server, tables).await
     }
 
     fn sinker(&self) -> Box<dyn Sinker> {

@@ -4,7 +4,7 @@
 //! as a whole, and finds them.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -14,11 +14,13 @@ use dt_connector::{Applying, Batch, Conflict, Failed, RowFormat, SinkOptions, Si
 use futures_util::StreamExt;
 
 use super::changes::ahead::Ahead;
+use super::inscription::Inscriptions;
+use super::place::{self, Place};
 use super::statement::{self, Durability};
-use super::{changes, ddl, reply};
+use super::{changes, ddl, reply, together};
 use crate::alive::while_alive;
 use crate::connect::Server;
-use crate::error::classify;
+use crate::error::{classify, is_too_large};
 use crate::snapshot::gathered;
 
 /// What every sinker of a target shares; the connections are the driver's.
@@ -30,6 +32,12 @@ pub(super) struct Shared {
     pub(super) ahead: Mutex<Ahead>,
     // Whether a collection has unique indexes besides that of `_id`, as far as it was asked for.
     pub(super) unique: Mutex<HashMap<TableId, bool>>,
+    // What the collections are that transactions write to, as far as it was asked for.
+    pub(super) places: Mutex<HashMap<TableId, Place>>,
+    // So many batches of changes replace whatever may be there: one before has met documents that it held for new.
+    pub(super) wary: AtomicU32,
+    // Whether it was said that a batch is too large for a transaction.
+    pub(super) told_too_large: AtomicBool,
     // Whether changes were applied by this process: what follows them was not executed by one before.
     pub(super) has_applied: AtomicBool,
     // Whether a statement of DDL was begun and is not known to be done: its next try may be a repetition.
@@ -48,19 +56,36 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Says that a batch was too large for a transaction; once.
+    pub(super) fn tell_too_large(&self) {
+        if !self.told_too_large.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "a batch is larger than a transaction of the target can be (its cache is small): such are written before their position, not together with it; a smaller [pipeline] buffer_memory_mb makes smaller batches"
+            );
+        }
+    }
+
+    /// Looks at what is known of the collections that transactions write to.
+    pub(super) fn places<T>(&self, look: impl FnOnce(&mut HashMap<TableId, Place>) -> T) -> T {
+        look(&mut self.places.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// Writes batches, one at a time.
 #[derive(Debug)]
 pub(super) struct MongoSinker {
-    shared: Arc<Shared>,
-    replaced_rows: u64,
+    pub(super) shared: Arc<Shared>,
+    pub(super) replaced_rows: u64,
     // Collections of which the last command met mostly documents that were there: the next one is likely to, and replaces at
     // once what an insert would only be refused for.
-    meeting: HashSet<TableId>,
+    pub(super) meeting: HashSet<TableId>,
+    pub(super) inscriptions: Inscriptions,
 }
 
 impl MongoSinker {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        MongoSinker { shared, replaced_rows: 0, meeting: HashSet::new() }
+        MongoSinker { shared, replaced_rows: 0, meeting: HashSet::new(), inscriptions: Inscriptions::default() }
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<()> {
@@ -70,26 +95,61 @@ impl MongoSinker {
                 return Err(Error::fatal("a batch in another database's form came to a MongoDB target"));
             }
         }
+        if self.inscriptions.is_there(&self.shared, batch).await? {
+            return Ok(());
+        }
         let Some(table) = batch.table() else {
-            match batch.is_ddl() {
-                true => ddl::execute(&self.shared, batch).await?,
-                false => changes::apply(&self.shared, batch).await?,
+            match (batch.is_ddl(), batch.position()) {
+                (true, position) => {
+                    ddl::execute(&self.shared, batch).await?;
+                    // No transaction takes it: the position follows in one of its own.
+                    if let Some(position) = position {
+                        let transaction = self.inscriptions.begin(&self.shared, position).await?;
+                        self.inscriptions.commit(transaction, batch).await?;
+                    }
+                }
+                (false, Some(position)) => {
+                    match changes::apply_with(&self.shared, batch, position, &mut self.inscriptions).await {
+                        Err(error) if is_too_large(&error) => {
+                            self.shared.tell_too_large();
+                            changes::apply_before(&self.shared, batch, position, &mut self.inscriptions).await?;
+                        }
+                        applied => applied?,
+                    }
+                }
+                (false, None) => changes::apply(&self.shared, batch).await?,
             }
             if batch.rows() > 0 {
                 self.shared.has_applied.store(true, Ordering::Release);
             }
             return Ok(());
         };
-        let mut written = 0;
-        for group in statement::groups(batch.chunks().map(|chunk| &chunk[..]))? {
-            written += group.len() as u64;
-            self.group(&table.target, &group).await?;
-        }
-        if written != batch.rows() {
+        let groups = statement::groups(batch.chunks().map(|chunk| &chunk[..]))?;
+        let held: usize = groups.iter().map(Vec::len).sum();
+        if held as u64 != batch.rows() {
             return Err(Error::fatal("a batch does not hold as many documents as it says")
                 .with("collection", &table.target)
                 .with("said", batch.rows())
-                .with("held", written));
+                .with("held", held));
+        }
+        let Some(position) = batch.position() else { return self.plainly(&table.target, &groups).await };
+        match place::made(&self.shared, &table.target).await? {
+            Place::There | Place::Missing => match self.together(batch, &table.target, &groups).await {
+                Err(error) if is_too_large(&error) => self.shared.tell_too_large(),
+                written => return written,
+            },
+            Place::Capped => {}
+        }
+        // What no transaction takes comes before its position: a document may be written again, and is the same then.
+        self.plainly(&table.target, &groups).await?;
+        let transaction = self.inscriptions.begin(&self.shared, position).await?;
+        self.inscriptions.commit(transaction, batch).await
+    }
+
+    /// Writes documents without a transaction.
+    async fn plainly(&mut self, target: &TableId, groups: &[Vec<&[u8]>]) -> Result<()> {
+        for group in groups {
+            self.group(target, group).await?;
         }
         Ok(())
     }
@@ -190,26 +250,32 @@ impl MongoSinker {
 
     /// Accepts documents that are there already only if they are the same: those that an earlier try has written.
     async fn compare(&self, target: &TableId, documents: &[&[u8]]) -> Result<()> {
+        let mut wanted: HashSet<&[u8]> = documents.iter().copied().collect();
+        for document in self.there(target, documents).await? {
+            wanted.remove(&document[..]);
+        }
+        match wanted.is_empty() {
+            true => Ok(()),
+            false => Err(together::others_there(target).with("documents", wanted.len())),
+        }
+    }
+
+    /// The documents of the target that have the `_id`s of these.
+    pub(super) async fn there(&self, target: &TableId, documents: &[&[u8]]) -> Result<Vec<Vec<u8>>> {
         let doing = || format!("reading {target}");
         let command = RawDocumentBuf::from_bytes(statement::find(&target.table, documents));
         let command = command.map_err(|error| classify(doing(), &error.into()))?;
         let database = self.shared.server.client().database(&target.schema);
         let mut cursor =
             database.run_raw_cursor_command(command).batch().await.map_err(|error| classify(doing(), &error))?;
-        let mut wanted: HashSet<&[u8]> = documents.iter().copied().collect();
+        let mut there = Vec::new();
         while let Some(answer) = while_alive(&self.shared.server, cursor.next()).await? {
             let answer = answer.map_err(|error| classify(doing(), &error))?;
             for document in gathered::documents(answer.as_raw_document().as_bytes())? {
-                wanted.remove(document?);
+                there.push(document?.to_vec());
             }
         }
-        match wanted.is_empty() {
-            true => Ok(()),
-            false => Err(Error::user("documents of the source are in the target already, and are others there")
-                .with("collection", target)
-                .with("documents", wanted.len())
-                .hint("replace=true replaces them, conflict_policy=ignore leaves them as they are; or empty the collection on the target")),
-        }
+        Ok(there)
     }
 
     /// Runs a command of which every document must succeed. How many came new by an upsert.

@@ -14,6 +14,7 @@ pub mod plan;
 mod read;
 mod split;
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use async_trait::async_trait;
@@ -22,10 +23,14 @@ use dt_common::position::OrderKey;
 use dt_common::schema::TableSchema;
 use dt_common::{Error, Position, Result, TableId};
 use dt_connector::filter::Filter;
-use dt_connector::{Extractor, Followed, ReadOptions, RowFormat, Source, Start, StreamOptions, TableTask};
+use dt_connector::{
+    Extractor, Followed, HeadRoom, Held, ReadOptions, RowFormat, Source, Start, StreamOptions, TableTask, Whence,
+};
 
 use crate::catalog::{self, Collection};
+use crate::cdc::place::{Place, Time};
 use crate::cdc::stream::{MongoStream, Opening};
+use crate::cdc::{ask, resume, standing};
 use crate::config::Address;
 use crate::connect::Server;
 
@@ -108,6 +113,44 @@ impl Source for MongoSource {
     fn followed(&self) -> Followed {
         // Collections are met as they come.
         Followed::default()
+    }
+
+    async fn checkpoint(&mut self, whence: Whence, options: StreamOptions) -> Result<Position> {
+        let time = match whence {
+            // After every event a stream can be resumed.
+            Whence::Place(place) => return Ok(place),
+            Whence::Time(time) => time,
+        };
+        let Some(follow) = &self.stream else {
+            return Err(Error::fatal("a MongoDB source that was opened for a snapshot was asked for a stream"));
+        };
+        let facts = ask::facts(&self.server).await?;
+        resume::check_followable(&facts, follow.source)?;
+        let seconds = u32::try_from(time)
+            .map_err(|_| Error::user("the time to begin at is beyond what the server's timestamps can say"))?;
+        let time = Time { seconds, increment: 0 };
+        resume::check_covered(&facts, time, true)?;
+        Ok(Place { token: Vec::new(), time }.as_position(&options.lineage))
+    }
+
+    fn order(&self, one: &Position, other: &Position) -> Option<Ordering> {
+        match (one, other) {
+            (Position::MongoCdc(one), Position::MongoCdc(other)) => standing::order(one, other),
+            _ => None,
+        }
+    }
+
+    async fn head_room(&mut self, checkpoint: &Position) -> Result<HeadRoom> {
+        let Position::MongoCdc(stored) = checkpoint else {
+            return Err(Error::user("the stored position is not one of a MongoDB stream"));
+        };
+        standing::head_room(&self.server, stored).await
+    }
+
+    async fn holds_rows(&mut self, tables: &[(TableId, Option<String>)]) -> Result<Vec<Held>> {
+        // `where_conditions` are for columns, and are refused for collections.
+        let collections: Vec<TableId> = tables.iter().map(|(id, _)| id.clone()).collect();
+        catalog::holds_documents(&self.server, &collections).await
     }
 
     async fn snapshot(&mut self, tables: Vec<TableTask>, options: ReadOptions) -> Result<Box<dyn Extractor>> {

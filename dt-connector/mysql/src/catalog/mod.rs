@@ -1,5 +1,6 @@
 //! The source's tables: columns, keys, and the key each table is read by.
 
+mod held;
 pub mod key;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,6 +15,7 @@ use crate::connect::Flavor;
 use crate::error::{classify, code};
 use crate::sql;
 use crate::value;
+pub use held::holds_rows;
 use key::Index;
 
 /// A column as information_schema describes it.

@@ -7,6 +7,7 @@
 //! | [`gtid`], [`place`] | where in the history of a source something is (pure) |
 //! | [`resume`] | whether and from where a source can be followed (pure) |
 //! | [`seek`] | a place in a file, by time or with what is done there (pure) |
+//! | [`standing`] | how far a position is from the purge, and which of two comes first |
 //! | [`assemble`] | events into transactions, changes and checkpoints (pure) |
 //! | [`metadata`] | columns as the binlog describes them (pure) |
 //! | [`ask`], [`tables`], [`stream`], [`heartbeat`] | the source, asked and followed over the network |
@@ -21,6 +22,7 @@ pub mod place;
 pub mod resume;
 pub mod row;
 pub mod seek;
+pub mod standing;
 pub mod stream;
 pub mod tables;
 mod wire;

@@ -25,13 +25,14 @@ pub struct Seek {
     at: Place,
     // Where the source's log ended when it was asked: nothing is waited for beyond.
     end: (String, u64),
-    in_transaction: bool,
+    // Where the transaction began that was read last.
+    began: Option<u64>,
 }
 
 impl Seek {
     /// From the head of `file`; `end` is file and offset of the log's end.
     pub fn new(goal: Goal, file: String, end: (String, u64)) -> Self {
-        Seek { goal, at: Place { file, offset: 4, gtids: None }, end, in_transaction: false }
+        Seek { goal, at: Place { file, offset: 4, gtids: None }, end, began: None }
     }
 
     /// The file that is read.
@@ -71,7 +72,7 @@ impl Seek {
                 if self.is_found(begins_at, committed)? {
                     return Ok(Some(self.at.clone()));
                 }
-                self.in_transaction = true;
+                self.began = Some(begins_at);
                 if let Some(named) = gtid.gtid.clone() {
                     let bad = |_| Error::fatal("a GTID of the source's binlog is not understood");
                     let tag = named.tag.map(|tag| tag.parse()).transpose().map_err(bad)?;
@@ -83,7 +84,7 @@ impl Seek {
                 if self.is_found(begins_at, u64::from(event.header.timestamp))? {
                     return Ok(Some(self.at.clone()));
                 }
-                self.in_transaction = true;
+                self.began = Some(begins_at);
                 self.add(&mariadb(&event_of.gtid))?;
             }
             _ => {}
@@ -91,19 +92,31 @@ impl Seek {
         if !event.header.is_artificial() {
             self.at.advance(event.header.log_pos);
         }
+        if is_of_a_transaction(&event.body) {
+            self.check_not_within()?;
+        }
         Ok(self.is_at_end().then(|| self.at.clone()))
     }
 
     fn is_found(&self, begins_at: u64, committed: u64) -> Result<bool> {
         match self.goal {
             Goal::Time(time) => Ok(committed >= time),
-            Goal::Offset(offset) if begins_at > offset && self.in_transaction => {
+            Goal::Offset(offset) => Ok(begins_at >= offset),
+        }
+    }
+
+    /// Refuses an offset behind the beginning of a transaction, of which an event has now been read that ends later still.
+    /// Behind its last event may be others that are of none: a STOP, what MariaDB says of its log's recovery.
+    fn check_not_within(&self) -> Result<()> {
+        match (self.goal, self.began) {
+            (Goal::Offset(offset), Some(began)) if began < offset && offset < self.at.offset => {
                 Err(Error::user("the place to begin at lies within a transaction")
                     .with("place", format!("{}:{offset}", self.at.file))
-                    .with("the next one begins at", begins_at)
+                    .with("it begins at", began)
+                    .with("and goes on at least to", self.at.offset)
                     .hint("begin where a transaction begins: SHOW BINLOG EVENTS IN 'file' lists the places"))
             }
-            Goal::Offset(offset) => Ok(begins_at >= offset),
+            (Goal::Offset(_) | Goal::Time(_), _) => Ok(()),
         }
     }
 
@@ -114,6 +127,30 @@ impl Seek {
 
     fn is_at_end(&self) -> bool {
         self.at.file == self.end.0 && self.at.offset >= self.end.1
+    }
+}
+
+fn is_of_a_transaction(body: &Body) -> bool {
+    match body {
+        Body::Gtid(_)
+        | Body::MariadbGtid(_)
+        | Body::Query(_)
+        | Body::Xid(_)
+        | Body::TableMap(_)
+        | Body::Rows(_)
+        | Body::TransactionPayload(_)
+        | Body::XaPrepare(_) => true,
+        Body::FormatDescription(_)
+        | Body::Rotate(_)
+        | Body::Stop
+        | Body::PreviousGtids(_)
+        | Body::Incident { .. }
+        | Body::Heartbeat(_)
+        | Body::MariadbGtidList(_)
+        | Body::MariadbBinlogCheckpoint { .. }
+        | Body::MariadbStartEncryption
+        // Never the last of a transaction: what it is about comes behind it.
+        | Body::Note => false,
     }
 }
 

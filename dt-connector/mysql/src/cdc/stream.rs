@@ -135,6 +135,25 @@ impl MysqlStream {
         Ok(this)
     }
 
+    /// Where it begins.
+    pub fn begins_at(&self) -> Option<&MysqlCdc> {
+        self.stored.as_ref()
+    }
+
+    /// Reads the file up to the stored place, which nobody but its user knows to be one between transactions. A set of
+    /// GTIDs always is.
+    ///
+    /// # Errors
+    /// It lies within one.
+    pub async fn check_begins_between_transactions(&self) -> Result<()> {
+        let Some(stored) = &self.stored else { return Ok(()) };
+        if self.options.gtid_enabled && !stored.gtid_set.is_empty() {
+            return Ok(());
+        }
+        let facts = self.facts().await?;
+        self.read_to(&facts, &stored.binlog_filename, Goal::Offset(stored.next_event_position)).await.map(drop)
+    }
+
     /// Whether all that is to be followed is in the binlog. Rows that the source's foreign keys change by themselves are
     /// not (InnoDB does it below the log).
     async fn look_at_tables(&self, facts: &ServerFacts) -> Result<()> {

@@ -17,7 +17,7 @@ use dt_common::config::{Endpoint, Events};
 use dt_common::position::PositionWrite;
 use dt_common::schema::RoutedTable;
 use dt_common::{Result, TableId};
-use dt_connector::{RowFormat, SinkOptions, Sinker, Spreader, Target};
+use dt_connector::{Held, RowFormat, SinkOptions, Sinker, Spreader, Target};
 
 use crate::catalog;
 use crate::config::Address;
@@ -109,6 +109,15 @@ impl Target for MysqlTarget {
             return Ok(None);
         }
         Ok(Some(Box::new(MysqlSpreader::new(self.address.clone(), self.server.clone(), self.session()))))
+    }
+
+    async fn holds_rows(&mut self, tables: &[TableId]) -> Result<Vec<Held>> {
+        let mut conn = connect::connect(&self.address, self.server.flavor, &Session::Read).await?;
+        let tables: Vec<_> = tables.iter().map(|table| (table.clone(), None)).collect();
+        let held = catalog::holds_rows(&mut conn, &tables).await?;
+        // All is known; a failure to say good-bye changes nothing.
+        let _ = conn.disconnect().await;
+        Ok(held)
     }
 
     fn sinker(&self) -> Box<dyn Sinker> {

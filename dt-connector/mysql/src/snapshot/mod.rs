@@ -4,14 +4,19 @@ pub mod plan;
 mod read;
 mod split;
 
-use async_trait::async_trait;
-use dt_common::config::{ExtractType, ExtractorConfig, MysqlCdcOptions};
-use dt_common::position::OrderKey;
-use dt_common::schema::TableSchema;
-use dt_common::{Error, Position, Result};
-use dt_connector::filter::Filter;
-use dt_connector::{Extractor, Followed, ReadOptions, RowFormat, Source, Start, StreamOptions, TableTask};
+use std::cmp::Ordering;
 
+use async_trait::async_trait;
+use dt_common::config::{CdcStart, ExtractType, ExtractorConfig, MysqlCdcOptions};
+use dt_common::position::{MysqlCdc, OrderKey};
+use dt_common::schema::TableSchema;
+use dt_common::{Error, Position, Result, TableId};
+use dt_connector::filter::Filter;
+use dt_connector::{
+    Extractor, Followed, HeadRoom, Held, ReadOptions, RowFormat, Source, Start, StreamOptions, TableTask, Whence,
+};
+
+use crate::cdc::standing;
 use crate::cdc::stream::{MysqlStream, Opening};
 use crate::config::Address;
 use crate::connect::{self, Server, Session};
@@ -128,6 +133,55 @@ impl Source for MysqlSource {
     fn followed(&self) -> Followed {
         // A binlog's tables are met as they come; TRUNCATE is DDL.
         Followed::default()
+    }
+
+    async fn checkpoint(&mut self, whence: Whence, options: StreamOptions) -> Result<Position> {
+        let Some(follow) = &self.stream else {
+            return Err(Error::fatal("a stream of a source that was opened for a snapshot"));
+        };
+        let lineage = options.lineage.clone();
+        let mut opening = Opening {
+            addresses: vec![self.address.clone()],
+            server: self.server.clone(),
+            options: follow.options.clone(),
+            stream: options,
+            stored: None,
+        };
+        match whence {
+            Whence::Time(time) => opening.options.start = CdcStart::Time(time),
+            Whence::Place(Position::MysqlCdc(place)) => {
+                opening.stored = Some(place.clone());
+                MysqlStream::open(opening).await?.check_begins_between_transactions().await?;
+                return Ok(Position::MysqlCdc(place));
+            }
+            Whence::Place(_) => return Err(Error::user("the position is not one of a MySQL binlog")),
+        }
+        let stream = MysqlStream::open(opening).await?;
+        let begins = stream.begins_at().cloned().ok_or_else(|| Error::fatal("a stream that begins nowhere"))?;
+        Ok(Position::MysqlCdc(MysqlCdc { lineage, ..begins }))
+    }
+
+    fn order(&self, one: &Position, other: &Position) -> Option<Ordering> {
+        match (one, other) {
+            (Position::MysqlCdc(one), Position::MysqlCdc(other)) => standing::order(self.server.flavor, one, other),
+            _ => None,
+        }
+    }
+
+    async fn head_room(&mut self, checkpoint: &Position) -> Result<HeadRoom> {
+        let Position::MysqlCdc(stored) = checkpoint else {
+            return Err(Error::user("the stored position is not one of a MySQL binlog"));
+        };
+        let by_gtid = self.stream.as_ref().is_some_and(|follow| follow.options.gtid_enabled);
+        standing::head_room(&self.address, &self.server, by_gtid, stored).await
+    }
+
+    async fn holds_rows(&mut self, tables: &[(TableId, Option<String>)]) -> Result<Vec<Held>> {
+        let mut conn = connect::connect(&self.address, self.server.flavor, &Session::Read).await?;
+        let held = catalog::holds_rows(&mut conn, tables).await?;
+        // All is known; a failure to say good-bye changes nothing.
+        let _ = conn.disconnect().await;
+        Ok(held)
     }
 
     async fn snapshot(&mut self, tables: Vec<TableTask>, options: ReadOptions) -> Result<Box<dyn Extractor>> {

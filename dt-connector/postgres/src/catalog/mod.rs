@@ -3,6 +3,7 @@
 //! Plain tables are each read by themselves (`ONLY`), whatever inherits from them. A partitioned table is read through
 //! its root, and its partitions are not tables of their own, unless the filter lets a partition pass and not its root.
 
+mod held;
 mod key;
 pub mod read;
 pub mod types;
@@ -16,6 +17,7 @@ use dt_connector::filter::Filter;
 use crate::connect::{Conn, Server};
 use crate::error::{classify, state};
 use crate::sql;
+pub use held::holds_rows;
 pub use read::{CatalogColumn, Index, Operators, Relation};
 use types::Types;
 

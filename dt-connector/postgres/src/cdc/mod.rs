@@ -6,6 +6,7 @@
 //! | [`image`] | rows into the text of a snapshot's rows (pure) |
 //! | [`lsn`] | places in the log, and moments (pure) |
 //! | [`resume`] | whether and from where a source can be followed (pure) |
+//! | [`standing`] | how much room a slot has, and which of two places comes first |
 //! | [`assemble`] | messages into transactions, changes and checkpoints (pure) |
 //! | [`spool`] | transactions that are not committed, in temporary files |
 //! | [`acknowledger`] | what is recorded, told to the slot |
@@ -21,6 +22,7 @@ pub mod moved;
 pub mod pgoutput;
 pub mod resume;
 pub mod spool;
+pub mod standing;
 pub mod stream;
 pub mod tables;
 pub mod watch;

@@ -26,8 +26,9 @@ use dt_common::config::{Endpoint, Events};
 use dt_common::position::PositionWrite;
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, Result, TableId};
-use dt_connector::{RowFormat, SinkOptions, Sinker, Spreader, Target};
+use dt_connector::{Held, RowFormat, SinkOptions, Sinker, Spreader, Target};
 
+use crate::catalog;
 use crate::config::Address;
 use crate::connect::{self, Conn, Server, Session, text};
 use check::Found;
@@ -148,6 +149,12 @@ impl Target for PgTarget {
             return Ok(None);
         }
         Ok(Some(Box::new(PgSpreader::new(self.address.clone(), self.server.clone(), session, conn))))
+    }
+
+    async fn holds_rows(&mut self, tables: &[TableId]) -> Result<Vec<Held>> {
+        let conn = connect::connect(&self.address, &self.server, &Session::Read).await?;
+        let tables: Vec<_> = tables.iter().map(|table| (table.clone(), None)).collect();
+        catalog::holds_rows(&conn, &tables).await
     }
 
     fn sinker(&self) -> Box<dyn Sinker> {

@@ -16,6 +16,7 @@ mod read;
 pub mod spare;
 mod split;
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -25,9 +26,12 @@ use dt_common::position::OrderKey;
 use dt_common::schema::TableSchema;
 use dt_common::{Error, Position, Result, TableId};
 use dt_connector::filter::Filter;
-use dt_connector::{Extractor, Followed, ReadOptions, RowFormat, Source, Start, StreamOptions, TableTask};
+use dt_connector::{
+    Extractor, Followed, HeadRoom, Held, ReadOptions, RowFormat, Source, Start, StreamOptions, TableTask, Whence,
+};
 
 use crate::catalog::{self, Definition};
+use crate::cdc::standing;
 use crate::cdc::stream::{Opening, PgStream};
 use crate::config::Address;
 use crate::connect::{self, Conn, Server, Session};
@@ -172,6 +176,38 @@ impl Source for PgSource {
 
     fn followed(&self) -> Followed {
         self.followed.clone()
+    }
+
+    async fn checkpoint(&mut self, whence: Whence, _options: StreamOptions) -> Result<Position> {
+        // A transaction is sent whole if it was committed behind the place.
+        if let Whence::Place(place) = whence {
+            return Ok(place);
+        }
+        // The log's records are found by place; only the slot's own place is one that reading can begin at.
+        Err(Error::user("a stream of PostgreSQL cannot be rewound to a time: its log is read by place, and not from before the slot's confirmed_flush_lsn")
+            .hint("give a place with --to: an LSN that position.log held, not below the slot's confirmed_flush_lsn (`position explain` shows it); what is older is copied anew with a snapshot"))
+    }
+
+    fn order(&self, one: &Position, other: &Position) -> Option<Ordering> {
+        match (one, other) {
+            (Position::PgCdc(one), Position::PgCdc(other)) => standing::order(one, other),
+            _ => None,
+        }
+    }
+
+    async fn head_room(&mut self, checkpoint: &Position) -> Result<HeadRoom> {
+        let Position::PgCdc(stored) = checkpoint else {
+            return Err(Error::user("the stored position is not one of a PostgreSQL log"));
+        };
+        let Some(options) = &self.stream else {
+            return Err(Error::fatal("a stream of a source that was opened for a snapshot"));
+        };
+        standing::head_room(&self.address, &self.server, &options.slot_name, stored).await
+    }
+
+    async fn holds_rows(&mut self, tables: &[(TableId, Option<String>)]) -> Result<Vec<Held>> {
+        let conn = connect::connect(&self.address, &self.server, &Session::Read).await?;
+        catalog::holds_rows(&conn, tables).await
     }
 
     async fn snapshot(&mut self, tables: Vec<TableTask>, options: ReadOptions) -> Result<Box<dyn Extractor>> {

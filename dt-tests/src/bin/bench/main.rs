@@ -15,6 +15,7 @@ mod resume;
 use std::fs::File;
 use std::io::Write;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail};
 use dt_tests::task::Task;
@@ -72,6 +73,13 @@ fn say(line: impl AsRef<str>) -> Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{}", line.as_ref())?;
     out.flush().context("write to standard output")
+}
+
+/// The same task with its positions in the target: as one that has never run, for it has a name of its own.
+fn exactly_once(task: Task) -> Task {
+    static TASKS: AtomicU64 = AtomicU64::new(0);
+    let name = format!("bench {} {}", std::process::id(), TASKS.fetch_add(1, Ordering::Relaxed));
+    task.set("global", "task_id", name).set("resumer", "resume_type", "from_target")
 }
 
 /// What dt-main costs with this task.

@@ -12,9 +12,9 @@ use dt_tests::task::Task;
 use dt_tests::usage::{self, Usage};
 use tempfile::TempDir;
 
-use crate::dt_main;
 use crate::plan::Plan;
 use crate::report::{self, Measured};
+use crate::{dt_main, exactly_once};
 use crate::{run_shell, say};
 
 #[derive(Clone, Copy)]
@@ -27,6 +27,8 @@ enum Tool {
     },
     /// Two chunks of tables at a time.
     DtChunks,
+    /// As with parallel_size 2, positions in the target.
+    DtExactly,
     MariadbDump,
     LoadData {
         connections: u64,
@@ -42,6 +44,7 @@ impl Tool {
             Tool::DtMain { parallel: 1 } => "dt-main, parallel_size 1",
             Tool::DtMain { .. } => "dt-main, parallel_size 2",
             Tool::DtChunks => "dt-main, 2 chunks at a time",
+            Tool::DtExactly => "dt-main, 2, from_target",
             Tool::MariadbDump => "mariadb-dump | mariadb",
             Tool::LoadData { connections: 1 } => "limit: LOAD DATA, 1 connection",
             Tool::LoadData { .. } => "limit: LOAD DATA, 2 connections",
@@ -59,7 +62,7 @@ struct Data<'a> {
 
 pub(crate) fn bench(plan: &Plan) -> Result<()> {
     let mut tools = vec![Tool::Mydumper { binlog: false }, Tool::DtMain { parallel: 1 }, Tool::DtMain { parallel: 2 }];
-    tools.push(Tool::DtChunks);
+    tools.extend([Tool::DtChunks, Tool::DtExactly]);
     if plan.all || !plan.only.is_empty() {
         tools.extend([
             Tool::Mydumper { binlog: true },
@@ -151,6 +154,7 @@ impl Data<'_> {
         match tool {
             Tool::Mydumper { binlog } => self.mydumper(folder.path(), binlog),
             Tool::DtMain { parallel } => dt_main(&self.task(parallel)?),
+            Tool::DtExactly => dt_main(&exactly_once(self.task(2)?)),
             Tool::DtChunks => dt_main(&self.task(2)?.set("extractor", "parallel_type", "chunk")),
             Tool::MariadbDump => self.mariadb_dump(),
             Tool::LoadData { connections } => self.load_data(folder.path(), connections),

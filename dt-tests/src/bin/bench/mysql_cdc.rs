@@ -13,10 +13,10 @@ use dt_tests::task::Task;
 use dt_tests::usage::Usage;
 
 use crate::changes;
-use crate::dt_main;
 use crate::mysql::{settle, shell};
 use crate::plan::Plan;
 use crate::report::{self, Measured};
+use crate::{dt_main, exactly_once};
 use crate::{run_shell, say};
 
 const DATABASE: &str = "cdc";
@@ -27,7 +27,11 @@ const TABLES: usize = 4;
 #[derive(Clone, Copy)]
 enum Tool {
     Mysqlbinlog,
-    DtMain { gtid: bool },
+    DtMain {
+        gtid: bool,
+    },
+    /// By place, positions in the target.
+    DtExactly,
     Decoding,
 }
 
@@ -37,6 +41,7 @@ impl Tool {
             Tool::Mysqlbinlog => "mysqlbinlog | mysql",
             Tool::DtMain { gtid: false } => "dt-main, by file and place",
             Tool::DtMain { gtid: true } => "dt-main, by GTID",
+            Tool::DtExactly => "dt-main, from_target",
             Tool::Decoding => "dt-main, sink_type=dummy",
         }
     }
@@ -45,13 +50,13 @@ impl Tool {
     fn runs_max(self) -> u64 {
         match self {
             Tool::Mysqlbinlog => 1,
-            Tool::DtMain { .. } | Tool::Decoding => u64::MAX,
+            Tool::DtMain { .. } | Tool::DtExactly | Tool::Decoding => u64::MAX,
         }
     }
 
     fn writes(self) -> bool {
         match self {
-            Tool::Mysqlbinlog | Tool::DtMain { .. } => true,
+            Tool::Mysqlbinlog | Tool::DtMain { .. } | Tool::DtExactly => true,
             Tool::Decoding => false,
         }
     }
@@ -68,7 +73,8 @@ struct Recorded {
 }
 
 pub(crate) fn bench(plan: &Plan) -> Result<()> {
-    let mut tools = vec![Tool::Mysqlbinlog, Tool::DtMain { gtid: false }, Tool::DtMain { gtid: true }, Tool::Decoding];
+    let mut tools = vec![Tool::Mysqlbinlog, Tool::DtMain { gtid: false }, Tool::DtMain { gtid: true }];
+    tools.extend([Tool::DtExactly, Tool::Decoding]);
     tools.retain(|tool| plan.has(tool.name()));
     say("Starting two MySQL servers with their default durability …")?;
     let extra = ["--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--binlog-row-metadata=FULL"];
@@ -201,6 +207,7 @@ fn follow(tool: Tool, pair: &Pair, recorded: &Recorded) -> Result<Usage> {
     match tool {
         Tool::Mysqlbinlog => mysqlbinlog(pair, recorded),
         Tool::DtMain { gtid: false } => dt_main(&by_place(task)),
+        Tool::DtExactly => dt_main(&exactly_once(by_place(task))),
         Tool::DtMain { gtid: true } => {
             dt_main(&task.set("extractor", "gtid_enabled", "true").set("extractor", "gtid_set", &recorded.gtid_set))
         }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::plan::Plan;
 use crate::report::{self, Measured};
-use crate::{dt_main, run_shell, say};
+use crate::{dt_main, exactly_once, run_shell, say};
 
 /// The machine's own client programs; those on the PATH are wrappers.
 const BIN: &str = "/usr/lib/postgresql/15/bin";
@@ -26,6 +26,8 @@ enum Tool {
     },
     /// Two chunks of tables at a time.
     DtChunks,
+    /// As with parallel_size 2, positions in the target.
+    DtExactly,
     PgDump,
     Pgcopydb,
     /// Files in COPY's binary format, so many at a time: what the target can take at most.
@@ -40,6 +42,7 @@ impl Tool {
             Tool::DtMain { parallel: 1 } => "dt-main, parallel_size 1",
             Tool::DtMain { .. } => "dt-main, parallel_size 2",
             Tool::DtChunks => "dt-main, 2 chunks at a time",
+            Tool::DtExactly => "dt-main, 2, from_target",
             Tool::PgDump => "pg_dump -j2, then pg_restore -j2",
             Tool::Pgcopydb => "pgcopydb, 2 jobs",
             Tool::CopyIn(1) => "limit: COPY in, 1 connection",
@@ -51,7 +54,7 @@ impl Tool {
     fn fits(self, tables: u64) -> bool {
         match self {
             Tool::Pipes(at_a_time) | Tool::CopyIn(at_a_time) => at_a_time <= tables,
-            Tool::DtMain { .. } | Tool::DtChunks | Tool::PgDump | Tool::Pgcopydb => true,
+            Tool::DtMain { .. } | Tool::DtChunks | Tool::DtExactly | Tool::PgDump | Tool::Pgcopydb => true,
         }
     }
 }
@@ -72,7 +75,7 @@ pub(crate) fn bench(plan: &Plan) -> Result<()> {
         let data = Data { pair: &pair, database, tables, rows: plan.rows / tables * tables };
         // The first is what the others are compared with.
         let mut tools = vec![Tool::Pipes(tables.min(2)), Tool::DtMain { parallel: 1 }, Tool::DtMain { parallel: 2 }];
-        tools.push(Tool::DtChunks);
+        tools.extend([Tool::DtChunks, Tool::DtExactly]);
         tools.extend((tables > 1).then_some(Tool::Pipes(1)));
         tools.extend([Tool::PgDump, Tool::Pgcopydb]);
         if plan.all || !plan.only.is_empty() {
@@ -161,6 +164,7 @@ impl Data<'_> {
                 run_shell(&spread(self.names().map(|table| pipe(&table)), at_a_time))
             }
             Tool::DtMain { parallel } => dt_main(&self.task(parallel)?),
+            Tool::DtExactly => dt_main(&exactly_once(self.task(2)?)),
             Tool::DtChunks => dt_main(&self.task(2)?.set("extractor", "parallel_type", "chunk")),
             Tool::PgDump => self.pg_dump(&folder.path().join("dump")),
             Tool::Pgcopydb => {

@@ -12,7 +12,7 @@ use dt_tests::usage::Usage;
 use crate::pg::{create, must_be_equal};
 use crate::plan::Plan;
 use crate::report::{self, Measured};
-use crate::{changes, dt_main, say};
+use crate::{changes, dt_main, exactly_once, say};
 
 const DATABASE: &str = "cdc";
 /// The schema of the target's tables as they were before the changes.
@@ -31,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 enum Tool {
     Subscription,
     DtMain,
+    /// Positions in the target.
+    DtExactly,
     Decoding,
 }
 
@@ -39,13 +41,14 @@ impl Tool {
         match self {
             Tool::Subscription => "CREATE SUBSCRIPTION",
             Tool::DtMain => "dt-main",
+            Tool::DtExactly => "dt-main, from_target",
             Tool::Decoding => "dt-main, sink_type=dummy",
         }
     }
 
     fn writes(self) -> bool {
         match self {
-            Tool::Subscription | Tool::DtMain => true,
+            Tool::Subscription | Tool::DtMain | Tool::DtExactly => true,
             Tool::Decoding => false,
         }
     }
@@ -60,7 +63,7 @@ struct Recorded {
 }
 
 pub(crate) fn bench(plan: &Plan) -> Result<()> {
-    let mut tools = vec![Tool::Subscription, Tool::DtMain, Tool::Decoding];
+    let mut tools = vec![Tool::Subscription, Tool::DtMain, Tool::DtExactly, Tool::Decoding];
     tools.retain(|tool| plan.has(tool.name()));
     say("Starting two PostgreSQL servers with their default durability …")?;
     let pair = Pair::start(Kind::Postgres15, &Options { durable: true, ..Options::default() })?;
@@ -162,6 +165,7 @@ fn follow(tool: Tool, pair: &Pair, slot: &str, recorded: &Recorded) -> Result<Us
     match tool {
         Tool::Subscription => subscription(pair, slot, &recorded.lsn),
         Tool::DtMain => dt_main(&task()?),
+        Tool::DtExactly => dt_main(&exactly_once(task()?)),
         Tool::Decoding => dt_main(
             &task()?
                 .set("sinker", "sink_type", "dummy")

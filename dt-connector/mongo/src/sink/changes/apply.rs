@@ -39,6 +39,13 @@ type Open<'a> = (&'a TableId, Vec<u8>, Option<Error>);
 
 /// Applies a batch of changes.
 pub async fn apply(shared: &Shared, batch: &Batch) -> Result<()> {
+    let (folded, may_repeat) = prepare(shared, batch)?;
+    Writer { shared, may_repeat }.plainly(folded.iter().collect()).await?;
+    shared.ahead().take_error().map_or(Ok(()), Err)
+}
+
+/// What the changes of a batch come to, and whether they may have been applied before.
+pub(super) fn prepare<'b>(shared: &Shared, batch: &'b Batch) -> Result<(Vec<Folded<'b>>, bool)> {
     let folded = fold(batch.changes())?;
     let time = match batch.progress() {
         Some(Position::MongoCdc(position)) => Some(position.operation_time),
@@ -50,40 +57,7 @@ pub async fn apply(shared: &Shared, batch: &Batch) -> Result<()> {
             shared.ahead().is_changed(collection.target, id_of(net.keyed)?);
         }
     }
-    let writer = Writer { shared, may_repeat };
-    let (mut plain, mut exact) = (Vec::new(), Vec::new());
-    for collection in &folded {
-        match shared.server.has_transactions() && writer.has_unique_index(collection.target).await? {
-            true => exact.push(collection),
-            false => plain.push(collection),
-        }
-    }
-    let mut deletions = Vec::new();
-    for collection in &plain {
-        let gone: Vec<&[u8]> = collection.gone().collect();
-        deletions
-            .extend(parts(gone, |keyed| keyed.len()).into_iter().map(|part| writer.delete(collection.target, part)));
-    }
-    all(deletions).await?;
-    let mut writes = Vec::new();
-    for collection in &plain {
-        writes.extend(changed(collection).into_iter().map(|part| writer.write(collection.target, part)));
-    }
-    let open: Vec<Vec<Open<'_>>> = all(writes).await?;
-    let mut open: Vec<Open<'_>> = open.into_iter().flatten().collect();
-    if shared.server.has_transactions() {
-        // An index that came after it was asked for.
-        let late: HashSet<&TableId> =
-            open.iter().filter(|(_, _, error)| error.is_some()).map(|(target, ..)| *target).collect();
-        open.retain(|(target, ..)| !late.contains(target));
-        shared.unique(|unique| unique.extend(late.iter().map(|target| ((*target).clone(), true))));
-        exact.extend(plain.into_iter().filter(|collection| late.contains(collection.target)));
-    }
-    writer.settle(open).await?;
-    for collection in exact {
-        writer.exactly(collection).await?;
-    }
-    shared.ahead().take_error().map_or(Ok(()), Err)
+    Ok((folded, may_repeat))
 }
 
 async fn all<T>(commands: Vec<impl Future<Output = Result<T>>>) -> Result<Vec<T>> {
@@ -126,6 +100,43 @@ pub(super) struct Writer<'s> {
 }
 
 impl<'s> Writer<'s> {
+    /// Writes what the changes come to, without a transaction for all of it.
+    pub(super) async fn plainly(self, collections: Vec<&Folded<'_>>) -> Result<()> {
+        let (mut plain, mut exact) = (Vec::new(), Vec::new());
+        for collection in collections {
+            match self.shared.server.has_transactions() && self.has_unique_index(collection.target).await? {
+                true => exact.push(collection),
+                false => plain.push(collection),
+            }
+        }
+        let mut deletions = Vec::new();
+        for collection in &plain {
+            let gone: Vec<&[u8]> = collection.gone().collect();
+            deletions
+                .extend(parts(gone, |keyed| keyed.len()).into_iter().map(|part| self.delete(collection.target, part)));
+        }
+        all(deletions).await?;
+        let mut writes = Vec::new();
+        for collection in &plain {
+            writes.extend(changed(collection).into_iter().map(|part| self.write(collection.target, part)));
+        }
+        let open: Vec<Vec<Open<'_>>> = all(writes).await?;
+        let mut open: Vec<Open<'_>> = open.into_iter().flatten().collect();
+        if self.shared.server.has_transactions() {
+            // An index that came after it was asked for.
+            let late: HashSet<&TableId> =
+                open.iter().filter(|(_, _, error)| error.is_some()).map(|(target, ..)| *target).collect();
+            open.retain(|(target, ..)| !late.contains(target));
+            self.shared.unique(|unique| unique.extend(late.iter().map(|target| ((*target).clone(), true))));
+            exact.extend(plain.into_iter().filter(|collection| late.contains(collection.target)));
+        }
+        self.settle(open).await?;
+        for collection in exact {
+            self.exactly(collection).await?;
+        }
+        Ok(())
+    }
+
     async fn delete(self, target: &TableId, keyed: Vec<&[u8]>) -> Result<()> {
         let command = statement::delete(&target.table, &keyed, Some(&self.shared.durability));
         match self.run(target, command).await?.is_empty() {

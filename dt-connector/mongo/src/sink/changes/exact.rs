@@ -31,7 +31,9 @@ const NAMESPACE_NOT_FOUND: i32 = 26;
 
 /// How documents that are changed together are written.
 #[derive(Clone, Copy)]
-enum Way {
+pub(super) enum Way {
+    /// New ones are inserted, the others put in the place of those with their `_id`.
+    Insert,
     /// In the place of those with their `_id`.
     InPlace,
     /// All are deleted, then inserted.
@@ -67,74 +69,48 @@ impl<'s> Writer<'s> {
         }
     }
 
-    /// One try. What documents are amended to is read outside of the transaction, which sees them as they were also where
-    /// they are deleted already: so no more than an answer of them is in memory.
+    /// One try.
     async fn try_exactly(self, collection: &Folded<'_>, way: Way) -> Result<How> {
         let target = collection.target;
-        let mut together = Together::begin(self, target, way).await?;
-        let mut deletions: Vec<&[u8]> = collection.gone().collect();
-        if let Way::Anew = way {
-            deletions.extend(collection.kept().map(|net| net.keyed));
-        }
-        if let Some(taken) = together.delete(deletions).await? {
-            return Ok(taken);
-        }
-        for part in changed(collection) {
-            let mut amendments: HashMap<(u8, &[u8]), &[&[u8]]> = HashMap::new();
-            let (mut whole, mut keyed) = (Vec::new(), Vec::new());
-            for net in part {
-                match &net.last {
-                    Last::Whole { document, amendments, .. } if amendments.is_empty() => {
-                        whole.push(Cow::Borrowed(*document));
-                    }
-                    Last::Whole { document, amendments, .. } => {
-                        whole.push(Cow::Owned(amended(document, amendments, target)?));
-                    }
-                    Last::Amended(list) => {
-                        let id = id_of(net.keyed)?;
-                        amendments.insert((id.kind, id.bytes), list);
-                        keyed.push(net.keyed);
-                    }
-                    Last::Gone => {}
-                }
-            }
-            if let Some(taken) = together.write(&whole).await? {
-                return Ok(taken);
-            }
-            if keyed.is_empty() {
-                continue;
-            }
-            let mut reading = self.read(target, &keyed).await?;
-            let mut found = 0;
-            while let Some(answer) = reading.next().await? {
-                let mut read = Vec::new();
-                for document in gathered::documents(answer.as_raw_document().as_bytes())? {
-                    let document = document?;
-                    let id = id_of(document)?;
-                    // Another document is one that the server's collation takes for the same.
-                    let Some(list) = amendments.get(&(id.kind, id.bytes)) else { continue };
-                    found += 1;
-                    read.push(Cow::Owned(amended(document, list, target)?));
-                }
-                if let Some(taken) = together.write(&read).await? {
-                    return Ok(taken);
-                }
-            }
-            warn_of_missing(target, amendments.len() - found);
-        }
-        together.commit().await
+        let mut session = self.begin(target).await?;
+        let mut together = Together { writer: self, target, way, session: session.as_mut() };
+        let taken = together.collection(collection).await?;
+        self.end(target, session, taken).await
     }
 
     /// Deletes documents and inserts them, in one transaction where the target has such.
     pub(super) async fn anew(self, target: &TableId, documents: &[Cow<'_, [u8]>]) -> Result<How> {
-        let mut together = Together::begin(self, target, Way::Anew).await?;
-        if let Some(taken) = together.delete(documents.iter().map(AsRef::as_ref).collect()).await? {
-            return Ok(taken);
+        let mut session = self.begin(target).await?;
+        let mut together = Together { writer: self, target, way: Way::Anew, session: session.as_mut() };
+        let taken = match together.delete(documents.iter().map(AsRef::as_ref).collect()).await? {
+            Some(taken) => Some(taken),
+            None => together.write(documents, Form::Insert).await?,
+        };
+        self.end(target, session, taken).await
+    }
+
+    /// Begins a transaction, where the target has such.
+    async fn begin(self, target: &TableId) -> Result<Option<ClientSession>> {
+        let shared = self.shared;
+        if !shared.server.has_transactions() {
+            return Ok(None);
         }
-        match together.write(documents).await? {
-            Some(taken) => Ok(taken),
-            None => together.commit().await,
-        }
+        let mut session = shared.server.client().start_session().await.map_err(|error| failed(target, &error))?;
+        let starting = session.start_transaction().write_concern(shared.durability.concern());
+        starting.await.map_err(|error| failed(target, &error))?;
+        Ok(Some(session))
+    }
+
+    /// Ends it; without its changes, if one of them was not taken.
+    async fn end(self, target: &TableId, session: Option<ClientSession>, taken: Option<How>) -> Result<How> {
+        let Some(mut session) = session else { return Ok(taken.unwrap_or(How::Done)) };
+        let server = &self.shared.server;
+        let ended = match &taken {
+            None => while_alive(server, session.commit_transaction().into_future()).await?,
+            Some(_) => while_alive(server, session.abort_transaction().into_future()).await?,
+        };
+        ended.map_err(|error| failed(target, &error))?;
+        Ok(taken.unwrap_or(How::Done))
     }
 
     /// Whether a collection has unique indexes besides that of `_id`. Asked once; a refused document tells it as well.
@@ -164,30 +140,87 @@ impl<'s> Writer<'s> {
     }
 }
 
-/// A transaction on a collection; without one on a target that has none.
-struct Together<'s, 't> {
-    writer: Writer<'s>,
-    target: &'t TableId,
-    way: Way,
-    session: Option<ClientSession>,
+/// How documents are written by one command.
+#[derive(Clone, Copy)]
+enum Form {
+    Insert,
+    Replace,
 }
 
-impl<'s, 't> Together<'s, 't> {
-    async fn begin(writer: Writer<'s>, target: &'t TableId, way: Way) -> Result<Self> {
-        let mut together = Together { writer, target, way, session: None };
-        let shared = writer.shared;
-        if shared.server.has_transactions() {
-            let session = shared.server.client().start_session().await;
-            let mut session = session.map_err(|error| together.failed(&error))?;
-            let starting = session.start_transaction().write_concern(shared.durability.concern());
-            starting.await.map_err(|error| together.failed(&error))?;
-            together.session = Some(session);
-        }
-        Ok(together)
-    }
+/// The changes of a collection in a transaction; without one on a target that has none. Whoever has begun it ends it.
+pub(super) struct Together<'s, 't> {
+    pub(super) writer: Writer<'s>,
+    pub(super) target: &'t TableId,
+    pub(super) way: Way,
+    pub(super) session: Option<&'t mut ClientSession>,
+}
 
-    fn failed(&self, error: &DriverFailure) -> Error {
-        classify(format!("writing to {} in a transaction", self.target), error)
+impl<'s> Together<'s, '_> {
+    /// Writes what the changes of the collection come to; `Some` if a document does not fit, and then the transaction can only
+    /// be ended. What documents are amended to is read outside of the transaction, which sees them as they were also where
+    /// they are deleted already: so no more than an answer of them is in memory.
+    pub(super) async fn collection(&mut self, collection: &Folded<'_>) -> Result<Option<How>> {
+        let target = collection.target;
+        let mut deletions: Vec<&[u8]> = collection.gone().collect();
+        if let Way::Anew = self.way {
+            deletions.extend(collection.kept().map(|net| net.keyed));
+        }
+        if let Some(taken) = self.delete(deletions).await? {
+            return Ok(Some(taken));
+        }
+        for part in changed(collection) {
+            let mut amendments: HashMap<(u8, &[u8]), &[&[u8]]> = HashMap::new();
+            let (mut new, mut whole, mut keyed) = (Vec::new(), Vec::new(), Vec::new());
+            for net in part {
+                match &net.last {
+                    Last::Whole { document, amendments, new: is_new } => {
+                        let document = match amendments.as_slice() {
+                            [] => Cow::Borrowed(*document),
+                            amendments => Cow::Owned(amended(document, amendments, target)?),
+                        };
+                        if *is_new { new.push(document) } else { whole.push(document) }
+                    }
+                    Last::Amended(list) => {
+                        let id = id_of(net.keyed)?;
+                        amendments.insert((id.kind, id.bytes), list);
+                        keyed.push(net.keyed);
+                    }
+                    Last::Gone => {}
+                }
+            }
+            let (of_new, of_others) = match self.way {
+                Way::Insert => (Form::Insert, Form::Replace),
+                Way::InPlace => (Form::Replace, Form::Replace),
+                Way::Anew => (Form::Insert, Form::Insert),
+            };
+            if let Some(taken) = self.write(&new, of_new).await? {
+                return Ok(Some(taken));
+            }
+            if let Some(taken) = self.write(&whole, of_others).await? {
+                return Ok(Some(taken));
+            }
+            if keyed.is_empty() {
+                continue;
+            }
+            let mut reading = self.writer.read(target, &keyed).await?;
+            let mut found = 0;
+            while let Some(answer) = reading.next().await? {
+                let mut read = Vec::new();
+                for document in gathered::documents(answer.as_raw_document().as_bytes())? {
+                    let document = document?;
+                    let id = id_of(document)?;
+                    // Another document is one that the server's collation takes for the same.
+                    let Some(list) = amendments.get(&(id.kind, id.bytes)) else { continue };
+                    found += 1;
+                    read.push(Cow::Owned(amended(document, list, target)?));
+                }
+                if let Some(taken) = self.write(&read, of_others).await? {
+                    return Ok(Some(taken));
+                }
+            }
+            warn_of_missing(target, amendments.len() - found);
+        }
+        Ok(None)
     }
 
     fn durability(&self) -> Option<&'s Durability> {
@@ -204,23 +237,25 @@ impl<'s, 't> Together<'s, 't> {
         Ok(None)
     }
 
-    /// Writes documents; `Some` if one of them does not fit, and then the transaction has ended.
-    async fn write(&mut self, documents: &[Cow<'_, [u8]>]) -> Result<Option<How>> {
+    /// Writes documents; `Some` if one of them does not fit.
+    async fn write(&mut self, documents: &[Cow<'_, [u8]>], form: Form) -> Result<Option<How>> {
         let table = &self.target.table;
         let slices: Vec<&[u8]> = documents.iter().map(AsRef::as_ref).collect();
-        let groups = match self.way {
-            Way::InPlace => parts(slices, |document| document.len()),
-            Way::Anew => statement::groups(slices.iter().copied())?.into_iter().map(|group| group.to_vec()).collect(),
+        let groups = match form {
+            Form::Replace => parts(slices, |document| document.len()),
+            Form::Insert => {
+                statement::groups(slices.iter().copied())?.into_iter().map(|group| group.to_vec()).collect()
+            }
         };
         for group in groups {
-            let command = match self.way {
-                Way::InPlace => {
+            let command = match form {
+                Form::Replace => {
                     if !group.iter().all(|document| statement::may_replace(document)) {
-                        return self.end(How::Taken(Vec::new(), self.another_writer())).await.map(Some);
+                        return Ok(Some(How::Taken(Vec::new(), self.another_writer())));
                     }
                     statement::replace(table, &group, self.durability())
                 }
-                Way::Anew => statement::insert(table, &group, self.durability()),
+                Form::Insert => statement::insert(table, &group, self.durability()),
             };
             if let Some(taken) = self.run(command, &group).await? {
                 return Ok(Some(taken));
@@ -237,37 +272,23 @@ impl<'s, 't> Together<'s, 't> {
 
     async fn run(&mut self, command: Vec<u8>, part: &[&[u8]]) -> Result<Option<How>> {
         let server = &self.writer.shared.server;
-        let reply = while_alive(server, server.command(&self.target.schema, command, self.session.as_mut())).await?;
-        let reply = reply.map_err(|error| self.failed(&error))?;
+        let running = server.command(&self.target.schema, command, self.session.as_deref_mut());
+        let reply = while_alive(server, running).await?.map_err(|error| failed(self.target, &error))?;
         let Some(Left { at, why }) = left(&reply, self.target)?.pop() else { return Ok(None) };
-        let taken = match (why, self.way) {
-            (Why::KeyIsTaken(error), Way::InPlace | Way::Anew) => {
+        Ok(Some(match (why, self.way) {
+            (Why::KeyIsTaken(error), Way::Insert | Way::InPlace | Way::Anew) => {
                 How::Taken(part.get(at).ok_or_else(unknown_place)?.to_vec(), error)
             }
-            (Why::IsThere | Why::InTheWay, Way::InPlace) => How::Taken(Vec::new(), self.another_writer()),
+            (Why::IsThere | Why::InTheWay, Way::Insert | Way::InPlace) => How::Taken(Vec::new(), self.another_writer()),
             (Why::IsThere | Why::InTheWay, Way::Anew) => return Err(self.another_writer()),
-        };
-        self.end(taken).await.map(Some)
+        }))
     }
 
     fn another_writer(&self) -> Error {
         Error::new(ErrorClass::Retry, format!("another writer wrote the same documents to {}", self.target))
     }
+}
 
-    /// Ends the transaction without its changes.
-    async fn end(&mut self, how: How) -> Result<How> {
-        if let Some(mut session) = self.session.take() {
-            let ending = while_alive(&self.writer.shared.server, session.abort_transaction().into_future()).await?;
-            ending.map_err(|error| self.failed(&error))?;
-        }
-        Ok(how)
-    }
-
-    async fn commit(mut self) -> Result<How> {
-        if let Some(mut session) = self.session.take() {
-            let ending = while_alive(&self.writer.shared.server, session.commit_transaction().into_future()).await?;
-            ending.map_err(|error| self.failed(&error))?;
-        }
-        Ok(How::Done)
-    }
+fn failed(target: &TableId, error: &DriverFailure) -> Error {
+    classify(format!("writing to {target} in a transaction"), error)
 }

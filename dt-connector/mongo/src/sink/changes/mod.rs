@@ -9,6 +9,7 @@
 //! | [`ahead`] | what the target is ahead of, and cannot take for now (pure) |
 //! | [`answer`] | what the target says of single documents (pure) |
 //! | `apply`, `exact` | the commands: many at once; in one transaction |
+//! | `inscribed` | all of a batch in one transaction, together with its position |
 //!
 //! **How an update is carried.** There were three ways, and each must give equal targets after any part of the stream is
 //! applied twice (a kill between a batch and its record, a lost answer), and under changes that go on meanwhile:
@@ -38,6 +39,8 @@ mod apply;
 pub mod diff;
 mod exact;
 pub mod fold;
+mod inscribed;
 pub mod modify;
 
 pub(super) use apply::apply;
+pub(super) use inscribed::{apply as apply_with, apply_before};

@@ -88,6 +88,7 @@ impl Statement<'_> {
             "dropDatabase" => {
                 self.run(self.command.to_vec(), &[]).await?.map_err(|code| self.unexpected(code))?;
                 self.shared.unique(|unique| unique.retain(|collection, _| collection.schema != self.target.schema));
+                self.shared.places(|places| places.retain(|collection, _| collection.schema != self.target.schema));
                 self.shared.ahead().forget(|collection| collection.schema == self.target.schema);
                 self.told(true);
             }
@@ -249,6 +250,7 @@ impl Statement<'_> {
     /// What is known of the collection was of another one.
     fn forget(&self, collection: &TableId) {
         self.shared.unique(|unique| unique.remove(collection));
+        self.shared.places(|places| places.remove(collection));
         self.shared.ahead().forget(|held| held == collection);
     }
 

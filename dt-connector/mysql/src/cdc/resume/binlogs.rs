@@ -61,7 +61,7 @@ fn missing(files: &[BinlogFile], place: &Place) -> Error {
 }
 
 /// `mysql-bin.000054` as its base and number.
-fn numbered(name: &str) -> Option<(&str, u64)> {
+pub(crate) fn numbered(name: &str) -> Option<(&str, u64)> {
     let (base, number) = name.rsplit_once('.')?;
     Some((base, number.parse().ok()?))
 }

@@ -117,9 +117,31 @@ fn the_next_file_ends_the_search_with_its_head() {
 }
 
 #[test]
-fn an_offset_within_a_transaction_is_refused_and_the_next_one_is_named() {
+fn an_offset_within_a_transaction_is_refused_and_its_extent_is_named() {
     for file in [mysql_file(), mariadb_file()] {
         let error = find(Goal::Offset(170), &file).expect_err("within the first transaction").to_string();
         assert!(error.contains("b.000001:170") && error.contains("200"), "{error}");
+        // Of the last one as well, and within its first event.
+        for offset in [220, 250, 399] {
+            let error = find(Goal::Offset(offset), &file).expect_err("within the last transaction").to_string();
+            assert!(error.contains("it begins at: 200"), "{error}");
+        }
     }
+}
+
+#[test]
+fn events_between_transactions_do_not_make_their_places_ones_within() {
+    let stop = event(Body::Stop, 20, 423);
+    let next = event(Body::Rotate(Rotate { file: "b.000002".to_owned(), position: 4 }), 0, 0);
+    let mut seek = Seek::new(Goal::Offset(400), "b.000001".to_owned(), ("b.000002".to_owned(), 4000));
+    for event in mysql_file().iter().chain([&stop]) {
+        assert_eq!(seek.on(event).expect("no error"), None);
+    }
+    assert_eq!(seek.on(&next).expect("no error").map(|place| place.file), Some("b.000002".to_owned()));
+    // The server was stopped behind the last transaction: the next one is in the next file.
+    let checkpoint = event(Body::MariadbBinlogCheckpoint { file: "b.000001".to_owned() }, 15, 230);
+    let mut file = mariadb_file();
+    file.insert(3, checkpoint);
+    file[4] = event(mariadb_event(3, 1, 2), 20, 280);
+    found(Goal::Offset(200), &file, 230, "0-1-6,3-1-1");
 }

@@ -33,6 +33,14 @@ pub(crate) fn of_chunk(table: &TableId, no: u32) -> String {
     format!("{}#{no}", of_table(table))
 }
 
+/// Any text in that alphabet, whole.
+#[cfg(feature = "mongodb")]
+pub(crate) fn encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    push_encoded(&mut encoded, text);
+    encoded
+}
+
 fn push_encoded(key: &mut String, name: &str) {
     for byte in name.bytes() {
         match byte {

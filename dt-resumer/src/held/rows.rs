@@ -14,11 +14,12 @@
 //! The first, the second and `CdcDoing` are what ape-dts writes, under keys of its own (`schema-tb`), which may collide:
 //! what a row is about is read from `position_data`, never from its key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dt_common::ladder::{Entry, Rung};
-use dt_common::position::wire;
+use dt_common::position::line::Stamp;
+use dt_common::position::{RdbSnapshotFinished, wire};
 use dt_common::{DbType, Error, Position, Result};
 
 use super::key;
@@ -27,8 +28,8 @@ use crate::loaded::{Loaded, Origin, Slot, Slots, Stored};
 /// The `resumer_type` of the row that says who may write.
 pub(crate) const FENCE: &str = "Fence";
 pub(crate) const CHUNK: &str = "SnapshotChunk";
-const DOING: &str = "SnapshotDoing";
-const FINISHED: &str = "SnapshotFinished";
+pub(crate) const DOING: &str = "SnapshotDoing";
+pub(crate) const FINISHED: &str = "SnapshotFinished";
 const CDC: &str = "CdcDoing";
 const CDC_CURRENT: &str = "CdcCurrent";
 const LANE: &str = "CdcLane";
@@ -63,11 +64,14 @@ impl Place {
 /// A row as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
-    pub(crate) id: u64,
+    /// What names it in its table.
+    pub(crate) id: String,
     pub(crate) task_id: String,
     pub(crate) resumer_type: String,
     pub(crate) key: String,
     pub(crate) data: Option<String>,
+    /// When it was written, in UTC.
+    pub(crate) stamp: Option<Stamp>,
 }
 
 /// What was read of a task.
@@ -75,11 +79,13 @@ pub(crate) struct Row {
 pub(crate) struct Read {
     pub(crate) loaded: Loaded,
     /// Rows under another key than ours: they go when ours is written.
+    // No older tool keeps positions in MongoDB.
+    #[cfg_attr(not(feature = "sql"), allow(dead_code))]
     pub(crate) foreign: Foreign,
 }
 
 /// The ids of rows of a position that stand under other keys than ours, by our place.
-pub(crate) type Foreign = BTreeMap<Place, Vec<u64>>;
+pub(crate) type Foreign = BTreeMap<Place, Vec<String>>;
 
 /// What the rows of `task_id` say, the oldest first.
 ///
@@ -105,10 +111,10 @@ pub(crate) fn read(rows: Vec<Row>, task_id: &str, table: &Arc<str>) -> Result<Re
         let slot = Slot::of(&entry);
         let Some(place) = Place::of(&slot) else { continue };
         if place.key != row.key || place.resumer_type != row.resumer_type {
-            foreign.entry(place).or_default().push(row.id);
+            foreign.entry(place).or_default().push(row.id.clone());
         }
         let origin = Origin::Row { table: Arc::clone(table), id: row.id };
-        slots.put(Stored::new(entry, None, Some(origin)));
+        slots.put(Stored::new(entry, row.stamp, Some(origin)));
     }
     Ok(Read { loaded: Loaded::new(slots, Vec::new()), foreign })
 }
@@ -167,7 +173,7 @@ fn entry_of(row: &Row) -> Result<Entry, String> {
 fn cannot_be_read(row: &Row, table: &Arc<str>, why: String) -> Error {
     Error::user("a row of the position table cannot be read")
         .with("table", table)
-        .with("id", row.id)
+        .with("id", &row.id)
         .with("task_id", &row.task_id)
         .caused_by(why)
         .hint("correct the row; or delete it, and its table begins anew; or start over with another [global] task_id")
@@ -183,4 +189,13 @@ pub(crate) fn newest(entries: &[Entry]) -> BTreeMap<Place, (&Entry, Slot)> {
         }
     }
     newest
+}
+
+/// The keys of the tables that are complete by these positions.
+pub(crate) fn finished_tables(newest: &BTreeMap<Place, (&Entry, Slot)>) -> BTreeSet<String> {
+    let finished = |entry: &Entry| match &entry.position {
+        Position::RdbSnapshotFinished(RdbSnapshotFinished { table, chunk: None, .. }) => Some(key::of_table(table)),
+        _ => None,
+    };
+    newest.values().filter_map(|(entry, _)| finished(entry)).collect()
 }
