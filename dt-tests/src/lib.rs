@@ -8,7 +8,8 @@
 //! - [`proxy`]: a wire between two programs that can be cut.
 //! - [`sample`]: a database with every shape of key and the common types.
 //! - [`writer`]: the load that a source is under while its changes are followed.
-//! - [`usage`], [`deadline`], [`dice`]: what a program costs, waiting for a fact, and seeded chance.
+//! - [`usage`], [`deadline`], [`dice`], [`workspace`]: what a program costs, waiting for a fact, seeded chance, and where the
+//!   sources are.
 //!
 //! All of it is synchronous, and nothing here is part of dt: it never reads dt's own account of what it copied to
 //! decide whether the copy is right.
@@ -23,4 +24,5 @@ pub mod sample;
 pub mod servers;
 pub mod task;
 pub mod usage;
+pub mod workspace;
 pub mod writer;

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -232,7 +231,7 @@ fn a_black_hole_keeps_connections_and_carries_nothing_until_it_ends() -> Result<
 
 #[test]
 fn the_scripts_that_messages_name_are_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let root = dt_tests::workspace::folder();
     for script in ["install-servers", "test", "quickstart", "bench"] {
         assert!(root.join("scripts").join(script).is_file(), "scripts/{script}");
     }

@@ -444,7 +444,7 @@ fn write_testdata(kind: Kind, metadata: &str, table: &str, finding: &Finding<'_>
     if large(logged.bytes.iter().map(Bytes::len).sum()) || large(decoded.iter().map(Vec::len).sum()) {
         return Ok(());
     }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dt-connector/mysql/testdata/rows");
+    let folder = dt_tests::workspace::folder().join("dt-connector/mysql/testdata/rows");
     std::fs::create_dir_all(&folder)?;
     let mut text = String::new();
     for CatalogColumn { column, generated, .. } in &finding.columns {

@@ -19,7 +19,7 @@ fn example() -> Result<PathBuf> {
     command
         .args(["build", "--quiet", "-p", "dt-resumer", "--features", "mysql,postgres"])
         .args(["--example", "copy_with_positions"])
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no workspace")?)
+        .current_dir(dt_tests::workspace::folder())
         .env("CARGO_TARGET_DIR", folder.parent().context("no target folder")?);
     let built = command.output().context("run cargo")?;
     ensure!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));

@@ -61,7 +61,7 @@ const MINTS: [(&str, &[&str]); 5] = [
 ];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tidy: the workspace has a root").to_owned()
+    dt_tests::workspace::folder()
 }
 
 /// A text file of the project.

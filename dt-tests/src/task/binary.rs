@@ -38,7 +38,7 @@ fn locate() -> Result<PathBuf> {
 
 fn build(cargo: &std::ffi::OsStr, folder: &Path) -> Result<()> {
     let release = folder.file_name().is_some_and(|profile| profile == "release");
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("dt-tests has no workspace")?;
+    let workspace = crate::workspace::folder();
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet", "-p", "dt-main"]).args(release.then_some("--release")).current_dir(workspace);
     command.env("CARGO_TARGET_DIR", folder.parent().context("the profile's folder has no parent")?);
