@@ -7,7 +7,7 @@
 /// What the texts are is between the store and the sinker of one kind of server: statements of SQL; commands of MongoDB as
 /// canonical Extended JSON, each with its database as `$db`. There `$session` in [`PositionWrite::guard`] and [`Settle::wait`]
 /// stands for the session (its UUID as text) that executes them, and that was made known by executing [`Settle::wait`], an array,
-/// in a transaction of its own, of which each command must match one document.
+/// one command after the other and outside of a transaction. Each must match one document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PositionWrite {
     /// Comes first. It must give exactly one row: none says that the task was taken over by another process, and then the

@@ -122,12 +122,14 @@ impl Names {
         self.command("aggregate", doc! {"pipeline": pipeline, "cursor": {}})
     }
 
-    /// What a session is made known by before its first transaction: the epoch must be its own, and it gets a guard. The
-    /// fence is written, so that this conflicts with taking over. Each must match one document.
+    /// What a session is made known by before its first transaction: it gets a guard, and then the epoch must still be its
+    /// own. Whoever takes over replaces the fence first and deletes guards then: so it either meets this guard, or the session
+    /// meets the new epoch. No transaction is needed, and so none is left open by a process that is killed before its session
+    /// is known. Each must match one document.
     fn enrol(&self, epoch: i64) -> [Document; 2] {
         let counted = self.update_one(doc! {"_id": self.fence(), "epoch": epoch}, doc! {"$inc": {"sessions": 1_i64}});
         let guard = doc! {"resumer_type": "Guard", "position_key": SESSION, "epoch": epoch, "writes": 0_i64};
-        [counted, self.update(doc! {"_id": self.guard_of_session()}, guard, true)]
+        [self.update(doc! {"_id": self.guard_of_session()}, guard, true), counted]
     }
 
     fn guard_of_session(&self) -> String {

@@ -54,9 +54,13 @@ impl Session {
 
     /// Executes a write by itself. How many documents it counts.
     pub(crate) async fn write_alone(&self, command: Document) -> Result<i64> {
-        let (database, mut command) = split(command).ok_or_else(damaged)?;
+        let (database, command) = split(command).ok_or_else(damaged)?;
+        self.execute_alone(&database, command).await
+    }
+
+    async fn execute_alone(&self, database: &str, mut command: Document) -> Result<i64> {
         command.insert("writeConcern", bson::serialize_to_bson(&self.concern).map_err(|_| damaged())?);
-        let reply = self.answer(&database, command).await?;
+        let reply = self.answer(database, command).await?;
         count(&reply)
     }
 
@@ -118,8 +122,7 @@ impl Session {
         for statement in &write.statements {
             script.extend(commands(statement)?);
         }
-        // Each must match one document: the guard alone.
-        let written = self.transaction(&mut open.session, script, 1).await?;
+        let written = self.transaction(&mut open.session, script).await?;
         self.open = Some(open);
         self.lost = None;
         Ok(written)
@@ -134,26 +137,21 @@ impl Session {
             self.kill(&[lost]).await;
         }
         let starting = in_time(self.client.start_session().into_future()).await?;
-        let mut session = starting.map_err(|error| classify(DOING, &error))?;
+        let session = starting.map_err(|error| classify(DOING, &error))?;
         let id = match session.id().get("id") {
             Some(Bson::Binary(id)) => id.to_uuid().map_err(|_| damaged())?,
             Some(_) | None => return Err(damaged()),
         };
-        let script = commands_of(&write.settle.wait, &id.to_string())?;
-        let all = script.len();
-        match self.transaction(&mut session, script, all).await? {
-            Written::Durable => Ok(Some(Open { session, id })),
-            Written::Fenced => Ok(None),
+        for (database, command) in commands_of(&write.settle.wait, &id.to_string())? {
+            if self.execute_alone(&database, command).await? != 1 {
+                return Ok(None);
+            }
         }
+        Ok(Some(Open { session, id }))
     }
 
-    /// Executes commands in one transaction. Each of the first so many must match one document.
-    async fn transaction(
-        &self,
-        session: &mut ClientSession,
-        script: Vec<(String, Document)>,
-        guards: usize,
-    ) -> Result<Written> {
+    /// Executes commands in one transaction. The first must match one document.
+    async fn transaction(&self, session: &mut ClientSession, script: Vec<(String, Document)>) -> Result<Written> {
         let failed = |error: mongodb::error::Error| classify(DOING, &error);
         let working = async {
             let starting = session.start_transaction().write_concern(self.concern.clone());
@@ -161,7 +159,7 @@ impl Session {
             for (at, (database, command)) in script.into_iter().enumerate() {
                 let database = self.client.database(&database);
                 let reply = database.run_command(command).session(&mut *session).await.map_err(failed)?;
-                if count(&reply)? != 1 && at < guards {
+                if count(&reply)? != 1 && at == 0 {
                     session.abort_transaction().await.map_err(failed)?;
                     return Ok(Written::Fenced);
                 }

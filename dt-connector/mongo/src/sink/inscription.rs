@@ -126,17 +126,15 @@ impl Inscriptions {
     async fn new_session(&mut self, shared: &Shared, position: &PositionWrite) -> Result<Known> {
         let starting = shared.server.client().start_session();
         let started = while_alive(&shared.server, starting.into_future()).await?;
-        let mut session = started.map_err(|error| classify(DOING, &error))?;
+        let session = started.map_err(|error| classify(DOING, &error))?;
         let id = match session.id().get("id") {
             Some(Bson::Binary(id)) => id.to_uuid().map_err(|_| damaged())?,
             Some(_) | None => return Err(damaged()),
         };
-        start(shared, &mut session).await?;
-        for (database, command) in commands_of(&position.settle.wait, &id.to_string())? {
-            expect_held(&answer(shared, &database, command, Some(&mut session)).await?)?;
+        for (database, mut command) in commands_of(&position.settle.wait, &id.to_string())? {
+            command.insert("writeConcern", concern(&shared.durability.concern()));
+            expect_held(&answer(shared, &database, command, None).await?)?;
         }
-        let committed = while_alive(&shared.server, session.commit_transaction().into_future()).await?;
-        committed.map_err(|error| classify(DOING, &error))?;
         Ok(Known { session, id })
     }
 }
