@@ -1,7 +1,5 @@
 //! `resume_type=from_db` from the command line: one process at a time, what is written where, and what is refused.
 
-mod position_tables;
-
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -9,10 +7,10 @@ use anyhow::{Context, Result, ensure};
 use dt_tests::db::{Db, Dialect};
 use dt_tests::deadline;
 use dt_tests::judge::Judge;
+use dt_tests::positions::{Positions, without_files};
 use dt_tests::proxy::Proxy;
 use dt_tests::servers::{self, Kind};
 use dt_tests::task::{Running, Task};
-use position_tables::{Positions, without_files};
 
 /// What stands in `[resumer]` is the same whatever the source is: MySQL's tables are quickest to make.
 fn table(database: &str, rows: u64) -> Result<(Db, Db, Task)> {

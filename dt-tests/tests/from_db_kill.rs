@@ -1,19 +1,17 @@
 //! Positions in a database: SIGKILL at a random moment, several times over, then to the end. The files in the log_dir are
 //! taken away after each kill, so that what is gone on from is the table. `DT_SEED=… cargo test …` plays it again.
 
-mod position_tables;
-
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use dt_tests::dice::Dice;
 use dt_tests::judge::Judge;
+use dt_tests::positions::{Positions, followed, stopped, without_files};
 use dt_tests::sample::{self, TABLES};
 use dt_tests::servers::{self, Kind};
 use dt_tests::task::Task;
 use dt_tests::writer::Writer;
-use position_tables::{Positions, followed, stopped, without_files};
 
 const KILLS: u32 = 10;
 const ROWS: u64 = 60_000;

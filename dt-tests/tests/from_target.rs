@@ -1,7 +1,5 @@
 //! `resume_type=from_target`: what a lost reply, a large transaction, a taken-over process and a restarted target leave.
 
-mod position_tables;
-
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,10 +8,10 @@ use dt_tests::db::{Db, Dialect};
 use dt_tests::deadline;
 use dt_tests::dice::Dice;
 use dt_tests::judge::Judge;
+use dt_tests::positions::{Positions, followed, stopped, without_files};
 use dt_tests::proxy::{Fate, Proxy};
 use dt_tests::servers::{self, Kind, Options, Pair};
 use dt_tests::task::{Running, Task};
-use position_tables::{Positions, followed, stopped, without_files};
 
 const EACH: [Kind; 3] = [Kind::Mysql, Kind::Mariadb, Kind::Postgres15];
 

@@ -3,7 +3,6 @@
 
 mod mongo_load;
 mod mongo_streams;
-mod position_tables;
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -11,9 +10,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use dt_tests::deadline;
 use dt_tests::dice::Dice;
+use dt_tests::positions::{Positions, without_files};
 use dt_tests::servers::{Kind, mongo};
 use mongo_streams::{caught_up, equal, follow, position, set_up, stop, store, time};
-use position_tables::{Positions, without_files};
 
 const KILLS: u32 = 10;
 /// No kill comes later after its start than this; some come before the first change.

@@ -1,8 +1,6 @@
 //! MongoDB: SIGKILL at a random moment, ten times over, then to the end: every document exactly as it is on the source.
 //! `DT_SEED=… cargo test …` plays the same moments again.
 
-mod position_tables;
-
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -10,11 +8,11 @@ use anyhow::{Context, Result, ensure};
 use dt_tests::dice::Dice;
 use dt_tests::judge::mongo::MongoJudge;
 use dt_tests::mongo::{Mongo, bytes};
+use dt_tests::positions::{Positions, without_files};
 use dt_tests::servers::{Kind, mongo};
 use dt_tests::task::Task;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, doc};
-use position_tables::{Positions, without_files};
 
 const KILLS: u32 = 10;
 const ROWS_OF_EACH: u64 = 25_000;

@@ -1,15 +1,13 @@
 //! `dt-main position` on the positions of a snapshot: shown, explained, verified, rewound, and carried between stores.
 
-mod position_tables;
-
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use dt_tests::db::Db;
 use dt_tests::judge::Judge;
+use dt_tests::positions::Positions;
 use dt_tests::servers::{self, Kind};
 use dt_tests::task::{Finished, Task};
-use position_tables::Positions;
 use serde_json::Value;
 
 /// Two tables: `a` with 10 rows, `b` with many.

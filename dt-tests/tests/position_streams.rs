@@ -3,7 +3,6 @@
 
 mod mongo_streams;
 mod pg_streams;
-mod position_tables;
 mod streams;
 
 use std::time::Duration;
@@ -11,10 +10,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use dt_tests::db::Db;
 use dt_tests::deadline;
+use dt_tests::positions::Positions;
 use dt_tests::servers::{self, Kind, Options, Pair, Server, mongo};
 use dt_tests::task::{Finished, Task};
 use mongodb::bson::doc;
-use position_tables::Positions;
 use serde_json::Value;
 
 fn json(finished: &Finished) -> Result<Value> {

@@ -1,12 +1,10 @@
-//! What the tests of `resume_type=from_db` and `from_target` share: a position table on a shared server, and what stands in it.
-
-// Each test binary uses some of it.
-#![allow(dead_code)]
+//! Tasks with `resume_type=from_db` and `from_target`: a position table on a shared server, and what stands in it.
 
 use anyhow::{Context, Result};
-use dt_tests::db::{Db, Dialect};
-use dt_tests::servers::{self, Kind, PASSWORD, Server, USER};
-use dt_tests::task::{Running, Task};
+
+use crate::db::{Db, Dialect};
+use crate::servers::{self, Kind, PASSWORD, Server, USER};
+use crate::task::{Running, Task};
 
 /// A position table on a server's own place for it; gone with the next test of that name.
 pub struct Positions {
@@ -28,17 +26,18 @@ impl Positions {
     }
 
     fn within(server: &'static Server, database: Option<&str>, name: &str) -> Result<Positions> {
-        let (schema, database) = (format!("pos_{name}"), database.map(str::to_owned));
-        let kind = server.kind();
-        let db = match &database {
-            Some(database) => server.database(database)?,
-            None => server.db()?,
-        };
-        match kind.dialect() {
-            Dialect::Mysql => db.exec(format!("DROP DATABASE IF EXISTS {schema}"))?,
-            Dialect::Postgres => db.exec(format!("DROP SCHEMA IF EXISTS {schema} CASCADE"))?,
-        }
-        Ok(Positions { server, database, schema })
+        let positions = Positions { server, database: database.map(str::to_owned), schema: format!("pos_{name}") };
+        positions.drop_all()?;
+        Ok(positions)
+    }
+
+    /// Deletes the table and all that is in it.
+    pub fn drop_all(&self) -> Result<()> {
+        let schema = &self.schema;
+        self.db()?.exec(match self.server.kind().dialect() {
+            Dialect::Mysql => format!("DROP DATABASE IF EXISTS {schema}"),
+            Dialect::Postgres => format!("DROP SCHEMA IF EXISTS {schema} CASCADE"),
+        })
     }
 
     /// The task with its positions in its target, here.
@@ -69,10 +68,12 @@ impl Positions {
         )
     }
 
+    /// The server that has the table.
     pub fn server(&self) -> &'static Server {
         self.server
     }
 
+    /// A new connection to where the table is.
     pub fn db(&self) -> Result<Db> {
         match &self.database {
             Some(database) => self.server.database(database),
@@ -85,6 +86,7 @@ impl Positions {
         format!("{}.pos", self.schema)
     }
 
+    /// The table's schema.
     pub fn schema(&self) -> &str {
         &self.schema
     }
