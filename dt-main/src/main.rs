@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use dt_common::config::{self, Parsed};
-use dt_common::{Error, Result};
+use dt_common::{Error, Result, failpoint};
 use dt_pipeline::End;
 use indicatif::MultiProgress;
 
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     allocator::give_back_at_once();
     // Wrong arguments are a wrong configuration: clap's own exit code for them is 2 as well.
     let args = Args::parse();
-    let ended = read(&args.path()).and_then(|parsed| {
+    let ended = armed().and_then(|()| read(&args.path())).and_then(|parsed| {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -46,6 +46,14 @@ fn main() -> ExitCode {
         Exit::of(error.class())
     });
     ExitCode::from(exit.code())
+}
+
+/// Where a test wants this process to die.
+fn armed() -> Result<()> {
+    match std::env::var("DT_FAILPOINT") {
+        Ok(text) => failpoint::arm(&text),
+        Err(_) => Ok(()),
+    }
 }
 
 fn read(path: &Path) -> Result<Parsed> {

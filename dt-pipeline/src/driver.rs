@@ -8,7 +8,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dt_common::ladder::{Recordable, Saved};
+use dt_common::failpoint::{Failpoint, reach};
+use dt_common::ladder::{Recordable, Rung, Saved};
 use dt_common::{Error, Result};
 use dt_connector::outlet::Delivery;
 use dt_connector::{Acknowledger, Batch, Event, Extractor, Outlet, Sinker};
@@ -317,7 +318,10 @@ impl Driver {
                         }
                     }
                     Action::Acknowledge(saved) => inputs.extend(self.acknowledge(saved)),
-                    Action::StopReading => self.reader.stop(),
+                    Action::StopReading => {
+                        reach(Failpoint::StopAsked);
+                        self.reader.stop();
+                    }
                     Action::Hurry => {
                         self.hurry.begin();
                         self.reader.paused_until = self.started;
@@ -326,7 +330,10 @@ impl Driver {
                     }
                     Action::Observe(notice) => self.observe(notice),
                     Action::Report(error) => tracing::error!("after the first error: {error}"),
-                    Action::Finish(result) => return Some(result),
+                    Action::Finish(result) => {
+                        reach(Failpoint::RunEnded);
+                        return Some(result);
+                    }
                 }
             }
         }
@@ -452,7 +459,13 @@ async fn save(
     reported: mpsc::UnboundedSender<Report>,
 ) {
     while let Some(recordable) = recordables.recv().await {
-        let _ = reported.send(Report::Saved(store.save(recordable).await));
+        let finishes = recordable.entries().iter().any(|entry| entry.rung == Rung::Finished);
+        reach(if finishes { Failpoint::FinishBegin } else { Failpoint::RecordBegin });
+        let saved = store.save(recordable).await;
+        if saved.is_ok() {
+            reach(if finishes { Failpoint::Finished } else { Failpoint::Recorded });
+        }
+        let _ = reported.send(Report::Saved(saved));
     }
 }
 
@@ -462,7 +475,10 @@ async fn acknowledge(
     reported: mpsc::UnboundedSender<Report>,
 ) {
     while let Some(saved) = saved.recv().await {
-        let _ = reported.send(Report::Acknowledged(acknowledger.acknowledge(saved).await));
+        reach(Failpoint::AcknowledgeBegin);
+        let acknowledged = acknowledger.acknowledge(saved).await;
+        reach(Failpoint::Acknowledged);
+        let _ = reported.send(Report::Acknowledged(acknowledged));
     }
 }
 

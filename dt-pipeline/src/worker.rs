@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use dt_common::failpoint::{Failpoint, reach};
 use dt_common::ladder::Applied;
 use dt_common::{Error, ErrorClass, Result};
 use dt_connector::retry::{Backoff, RetryBudget, chance};
@@ -64,13 +65,17 @@ impl Worker {
         let (lane, begun) = (batch.lane(), Instant::now());
         let mut backoff = Backoff::new(self.retry);
         loop {
+            reach(Failpoint::TargetBegin);
             let applying = tokio::select! {
                 biased;
                 applying = self.sinker.apply(batch) => applying,
                 () = self.grace.over(begun) => return Err(hung()),
             };
             let Failed { batch: again, error } = match applying {
-                Ok(applied) => return Ok(Done { applied, replaced_rows: self.sinker.take_replaced_rows() }),
+                Ok(applied) => {
+                    reach(Failpoint::TargetCommitted);
+                    return Ok(Done { applied, replaced_rows: self.sinker.take_replaced_rows() });
+                }
                 Err(failed) => failed,
             };
             let error = match again.table() {

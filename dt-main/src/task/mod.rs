@@ -12,6 +12,7 @@ pub mod stream;
 
 use dt_common::Result;
 use dt_common::config::{ExtractType, TaskConfig};
+use dt_common::failpoint::{Failpoint, reach};
 use dt_connector::{Source, Target};
 use dt_pipeline::End;
 use indicatif::MultiProgress;
@@ -37,6 +38,7 @@ pub async fn run(
 ) -> Result<End> {
     let store = Store::open(config, take_over).await?;
     let Some(lease) = store.lease() else { return run_with(config, store, bars, stop).await };
+    reach(Failpoint::LeaseTaken);
     let ended = tokio::select! {
         ended = run_with(config, store, bars, stop) => ended,
         // Invariant 10: what has been read is older than what the other process writes. It is dropped, not drained.
@@ -44,6 +46,7 @@ pub async fn run(
     };
     // However it ended, nothing is written any more.
     lease.release().await;
+    reach(Failpoint::LeaseReleased);
     ended
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dt_common::config::{ExtractParallelType, TaskConfig};
+use dt_common::failpoint::{Failpoint, reach};
 use dt_common::position::Lineage;
 use dt_common::schema::RoutedTable;
 use dt_common::{DbType, Error, LaneId, Position, Result, TableId};
@@ -73,6 +74,7 @@ impl SnapshotPlan {
         let filter = Filter::new(&config.filter)?;
         let router = Router::new(&config.router)?;
         let tables = source.tables(&filter).await?;
+        reach(Failpoint::CatalogRead);
         let ids: Vec<TableId> = tables.iter().map(|table| table.id.clone()).collect();
         for unmatched in filter.unmatched(&ids).into_iter().chain(router.unmatched(&ids)) {
             tracing::warn!("{unmatched}");

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use dt_common::Result;
 use dt_common::config::TaskConfig;
+use dt_common::failpoint::{Failpoint, reach};
 use dt_common::ladder::{Entry, Rung};
 use dt_connector::retry::RetryBudget;
 use dt_connector::{ReadOptions, Target};
@@ -39,6 +40,7 @@ pub async fn run(
         reading.elapsed().as_secs_f64(),
         plan.deciding.as_secs_f64()
     );
+    reach(Failpoint::Planned);
     // Only now that nothing stands against the start is the earlier run's record given up.
     store.set_earlier_run_aside(config, loaded.as_ref()).await?;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dt_common::config::TaskConfig;
+use dt_common::failpoint::{Failpoint, reach};
 use dt_common::position::Lineage;
 use dt_common::{Error, Position, Result, TableId};
 use dt_connector::filter::Filter;
@@ -34,6 +35,7 @@ pub(super) async fn run(config: &TaskConfig, ends: Ends, stop: watch::Receiver<b
     let count = spread.as_ref().map_or(1, |spread| spread.lanes.count as usize);
     let counts = spread.as_ref().is_some_and(|spread| spread.lanes.tells_rules);
     let extractor = open(config, source.as_mut(), target.as_mut(), resume, counts).await?;
+    reach(Failpoint::Anchored);
     // Only now that nothing stands against the start is the earlier run's record given up.
     store.set_earlier_run_aside(config, loaded.as_ref()).await?;
     let filter = config.filter.fingerprint();

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use dt_common::failpoint::{Failpoint, is_armed, reach};
+
 use super::disk::Disk;
 use super::scan::Scan;
 
@@ -55,13 +57,23 @@ impl LogFile {
         self.cut_rest(disk)?;
         let bytes = if self.is_terminated { lines.to_owned() } else { format!("\n{lines}") };
         self.has_rest = true;
-        let written = disk.append(&self.path, bytes.as_bytes()).and_then(|()| disk.sync(&self.path));
+        reach(Failpoint::LogAppend);
+        if is_armed(Failpoint::LogHalf) {
+            disk.append(&self.path, &bytes.as_bytes()[..bytes.len() / 2])?;
+            reach(Failpoint::LogHalf);
+            disk.cut(&self.path, self.len)?;
+        }
+        let written = disk.append(&self.path, bytes.as_bytes()).and_then(|()| {
+            reach(Failpoint::LogAppended);
+            disk.sync(&self.path)
+        });
         if let Err(error) = written {
             // Cut now if it can be done, so that a reader in between meets no torn line; else before the next append.
             // A sync that failed has lost what was written, so that it is written anew then.
             let _ = self.cut_rest(disk);
             return Err(error);
         }
+        reach(Failpoint::LogSynced);
         self.has_rest = false;
         self.len += bytes.len() as u64;
         self.is_terminated = true;
@@ -93,16 +105,18 @@ impl LogFile {
     /// is no moment without them.
     pub(crate) fn replace(&mut self, disk: &mut dyn Disk, lines: &str, rotate_bytes: u64) -> io::Result<Names> {
         let new = self.new_path();
-        let done = disk
-            .write(&new, lines.as_bytes())
-            .and_then(|()| disk.sync(&new))
-            .and_then(|()| disk.rename(&new, &self.path));
+        reach(Failpoint::LogRotate);
+        let done = disk.write(&new, lines.as_bytes()).and_then(|()| disk.sync(&new)).and_then(|()| {
+            reach(Failpoint::LogRotateWritten);
+            disk.rename(&new, &self.path)
+        });
         if let Err(error) = done {
             // The room may be what is missing. What cannot be removed is overwritten by the next try.
             let _ = disk.remove(&new);
             self.compact_at = self.len.saturating_add(rotate_bytes);
             return Err(error);
         }
+        reach(Failpoint::LogRotated);
         self.exists = true;
         self.len = lines.len() as u64;
         self.is_terminated = true;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bson::{Bson, Document, doc};
+use dt_common::failpoint::{Failpoint, in_flight, reach};
 use dt_common::position::PositionWrite;
 use dt_common::{Error, ErrorClass, Result};
 use futures_util::TryStreamExt;
@@ -164,7 +165,8 @@ impl Session {
                     return Ok(Written::Fenced);
                 }
             }
-            session.commit_transaction().await.map_err(failed)?;
+            reach(Failpoint::StoreRows);
+            in_flight(Failpoint::StoreCommit, session.commit_transaction().into_future()).await.map_err(failed)?;
             Ok(Written::Durable)
         };
         in_time(working).await?

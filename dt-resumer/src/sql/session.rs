@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dt_common::failpoint::{Failpoint, in_flight, reach};
 use dt_common::position::PositionWrite;
 use dt_common::{ErrorClass, Result};
 
@@ -95,7 +96,8 @@ impl Session {
             for statement in &write.statements {
                 link.rows(statement).await?;
             }
-            link.rows(COMMIT).await?;
+            reach(Failpoint::StoreRows);
+            in_flight(Failpoint::StoreCommit, link.rows(COMMIT)).await?;
             Ok(Written::Durable)
         };
         let ended = tokio::time::timeout(PATIENCE, writing).await.unwrap_or_else(|_| Err(Failure::late("writing")));

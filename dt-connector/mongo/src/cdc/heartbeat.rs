@@ -3,6 +3,7 @@
 
 use bson::{Document, doc};
 use dt_common::config::Heartbeat;
+use dt_common::failpoint::{Failpoint, reach};
 
 use crate::connect::Server;
 use crate::error::classify;
@@ -14,9 +15,12 @@ pub async fn run(server: Server, heartbeat: Heartbeat, task_id: String) {
     loop {
         let update = doc! {"$currentDate": {"update_timestamp": true}};
         let writing = collection.update_one(doc! {"_id": &task_id}, update).upsert(true);
-        if let Err(error) = writing.await {
-            let error = classify("the heartbeat document could not be written", &error);
-            tracing::warn!("{error}");
+        match writing.await {
+            Ok(_) => reach(Failpoint::Heartbeat),
+            Err(error) => {
+                let error = classify("the heartbeat document could not be written", &error);
+                tracing::warn!("{error}");
+            }
         }
         tokio::time::sleep(heartbeat.interval).await;
     }

@@ -6,6 +6,7 @@
 //! client that is gone for about a minute, with all documents that it has written.
 
 use bson::{Bson, Document, RawDocumentBuf, Uuid, doc};
+use dt_common::failpoint::{Failpoint, in_flight, reach};
 use dt_common::position::PositionWrite;
 use dt_common::{Error, Result};
 use dt_connector::Batch;
@@ -80,6 +81,7 @@ impl Inscriptions {
         };
         start(shared, &mut session).await?;
         self.unsettled = Some(id);
+        reach(Failpoint::TargetBegun);
         Ok(Transaction { shared, id, session })
     }
 
@@ -88,6 +90,7 @@ impl Inscriptions {
     /// # Errors
     /// The task was taken over, or earlier rows were not applied: then nothing is committed. Or the end is not known.
     pub(super) async fn commit(&mut self, mut transaction: Transaction<'_>, batch: &Batch) -> Result<()> {
+        reach(Failpoint::TargetRows);
         if let Some(turn) = batch.turn() {
             turn.come().await?;
         }
@@ -102,8 +105,9 @@ impl Inscriptions {
                 }
             }
         }
-        let committing = transaction.session.commit_transaction();
-        let committed = while_alive(&transaction.shared.server, committing.into_future()).await?;
+        reach(Failpoint::TargetPosition);
+        let committing = in_flight(Failpoint::TargetCommit, transaction.session.commit_transaction().into_future());
+        let committed = while_alive(&transaction.shared.server, committing).await?;
         committed.map_err(|error| classify(DOING, &error))?;
         self.keep(transaction.session, transaction.id);
         Ok(())

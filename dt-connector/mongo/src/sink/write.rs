@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bson::RawDocumentBuf;
+use dt_common::failpoint::{Failpoint, in_flight, reach};
 use dt_common::{Error, Result, TableId};
 use dt_connector::{Applying, Batch, Conflict, Failed, RowFormat, SinkOptions, Sinker};
 use futures_util::StreamExt;
@@ -293,8 +294,9 @@ impl MongoSinker {
 
     async fn run(&self, target: &TableId, command: Vec<u8>) -> Result<reply::Outcome> {
         let server = &self.shared.server;
-        let running = server.command(&target.schema, command, None);
+        let running = in_flight(Failpoint::TargetCommit, server.command(&target.schema, command, None));
         let reply = while_alive(server, running).await?;
+        reach(Failpoint::TargetRows);
         let reply = reply.map_err(|error| classify(format!("writing to {target}"), &error))?;
         reply::outcome(&reply, target)
     }

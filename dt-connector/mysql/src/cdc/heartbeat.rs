@@ -3,6 +3,7 @@
 
 use dt_common::Result;
 use dt_common::config::Heartbeat;
+use dt_common::failpoint::{Failpoint, reach};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
@@ -16,7 +17,7 @@ pub async fn run(address: Address, flavor: Flavor, heartbeat: Heartbeat, server_
     let mut conn = None;
     loop {
         match beat(&mut conn, &address, flavor, &heartbeat, server_id).await {
-            Ok(()) => {}
+            Ok(()) => reach(Failpoint::Heartbeat),
             Err(error) => {
                 conn = None;
                 tracing::warn!("the heartbeat row could not be written: {error}");

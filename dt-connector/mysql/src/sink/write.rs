@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use dt_common::failpoint::{Failpoint, in_flight, reach};
 use dt_common::{Error, Result, TableId};
 use dt_connector::{Applying, Batch, Failed, RowFormat, SinkOptions, Sinker};
 use mysql_async::Conn;
@@ -115,6 +116,7 @@ impl MysqlSinker {
     async fn rows(&mut self, conn: &mut Conn, plan: &WritePlan, target: &TableId, batch: &Batch) -> Result<u64> {
         let failed = |error| classify(format!("writing to {target}"), error);
         conn.query_drop("START TRANSACTION").await.map_err(failed)?;
+        reach(Failpoint::TargetBegun);
         let mut loaded = Loaded::Refused;
         if self.load_data {
             let chunks = batch.chunks().cloned().collect();
@@ -135,7 +137,7 @@ impl MysqlSinker {
             }
         };
         inscribe(conn, batch).await?;
-        conn.query_drop("COMMIT").await.map_err(failed)?;
+        in_flight(Failpoint::TargetCommit, conn.query_drop("COMMIT")).await.map_err(failed)?;
         Ok(replaced)
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use dt_common::Result;
 use dt_common::config::Heartbeat;
+use dt_common::failpoint::{Failpoint, reach};
 
 use crate::config::Address;
 use crate::connect::{self, Conn, Server, Session};
@@ -22,9 +23,12 @@ pub async fn run(
     let mut conn = None;
     loop {
         let flushed = acknowledged.flushed().to_string();
-        if let Err(error) = beat(&mut conn, &address, &server, &heartbeat, &slot, &flushed).await {
-            conn = None;
-            tracing::warn!("the heartbeat row could not be written: {error}");
+        match beat(&mut conn, &address, &server, &heartbeat, &slot, &flushed).await {
+            Ok(()) => reach(Failpoint::Heartbeat),
+            Err(error) => {
+                conn = None;
+                tracing::warn!("the heartbeat row could not be written: {error}");
+            }
         }
         tokio::time::sleep(heartbeat.interval).await;
     }

@@ -1,5 +1,6 @@
 //! The position that a batch brings along, written in its transaction.
 
+use dt_common::failpoint::{Failpoint, reach};
 use dt_common::position::PositionWrite;
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, Result};
@@ -37,11 +38,16 @@ pub(super) async fn is_there(conn: &Conn, batch: &Batch) -> Result<bool> {
 /// The task was taken over, or earlier rows were not applied: the transaction must not be committed. Or the server
 /// refuses a statement.
 pub(super) async fn inscribe(conn: &Conn, batch: &Batch) -> Result<()> {
+    reach(Failpoint::TargetRows);
     if let Some(turn) = batch.turn() {
         turn.come().await?;
     }
     match batch.position() {
-        Some(position) => write(conn, position).await,
+        Some(position) => {
+            write(conn, position).await?;
+            reach(Failpoint::TargetPosition);
+            Ok(())
+        }
         None => Ok(()),
     }
 }

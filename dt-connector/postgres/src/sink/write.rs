@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use dt_common::failpoint::{Failpoint, in_flight, is_armed, reach};
 use dt_common::{Error, ErrorClass, Result, TableId};
 use dt_connector::{Applying, Batch, Conflict, Failed, RowFormat, SinkOptions, Sinker};
 use futures_util::SinkExt;
@@ -138,11 +139,17 @@ impl PgSinker {
 
     async fn copied(&mut self, conn: &Conn, plan: &WritePlan, target: &TableId, batch: &Batch) -> Result<Copied> {
         let statement = self.statement(conn, &plan.copy, target).await?;
-        match copy(conn, &statement, "BEGIN", batch).await {
+        let mut begin = "BEGIN";
+        if is_armed(Failpoint::TargetBegun) {
+            conn.exec(std::mem::take(&mut begin), format!("writing to {target}")).await?;
+            reach(Failpoint::TargetBegun);
+        }
+        match copy(conn, &statement, begin, batch).await {
             Ok(rows) => {
                 expect_all(rows, target, batch)?;
                 inscribe(conn, batch).await?;
-                conn.client.batch_execute("COMMIT").await.map_err(|error| failed_to_write(target, error))?;
+                let committing = in_flight(Failpoint::TargetCommit, conn.client.batch_execute("COMMIT"));
+                committing.await.map_err(|error| failed_to_write(target, error))?;
                 Ok(Copied::Whole)
             }
             // Not unique, or excluded.
@@ -175,7 +182,7 @@ impl PgSinker {
             replaced = replaced.max(batch.rows().saturating_sub(written));
         }
         inscribe(conn, batch).await?;
-        conn.client.batch_execute("COMMIT").await.map_err(failed)?;
+        in_flight(Failpoint::TargetCommit, conn.client.batch_execute("COMMIT")).await.map_err(failed)?;
         Ok(replaced)
     }
 

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use bson::RawDocumentBuf;
+use dt_common::failpoint::{Failpoint, in_flight, reach};
 use dt_common::{Error, Position, Result, TableId};
 use dt_connector::Batch;
 use futures_util::{StreamExt, TryStreamExt};
@@ -344,7 +345,9 @@ impl<'s> Writer<'s> {
 
     async fn run(self, target: &TableId, command: Vec<u8>) -> Result<Vec<Left>> {
         let server = &self.shared.server;
-        let reply = while_alive(server, server.command(&target.schema, command, None)).await?;
+        let running = in_flight(Failpoint::TargetCommit, server.command(&target.schema, command, None));
+        let reply = while_alive(server, running).await?;
+        reach(Failpoint::TargetRows);
         let reply = reply.map_err(|error| classify(format!("writing to {target}"), &error))?;
         left(&reply, target)
     }

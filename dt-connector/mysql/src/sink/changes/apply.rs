@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dt_common::failpoint::{Failpoint, in_flight, is_armed, reach};
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, Result, TableId};
 use dt_connector::{Batch, Op, SinkOptions};
@@ -108,6 +109,10 @@ impl Changes {
         let bytes_max = statement_bytes(&self.server);
         let mut script = Script::new(&self.server);
         script.push(b"START TRANSACTION", None);
+        if is_armed(Failpoint::TargetBegun) {
+            script.send(conn).await?;
+            reach(Failpoint::TargetBegun);
+        }
         for step in steps {
             let Known { target, plan, .. } = &*known[step.table()];
             match step {
@@ -151,12 +156,12 @@ impl Changes {
                 }
             }
         }
-        if batch.position().is_some() {
+        if batch.position().is_some() || is_armed(Failpoint::TargetRows) {
             script.send(conn).await?;
             inscribe(conn, batch).await?;
         }
         script.push(b"COMMIT", None);
-        script.send(conn).await?;
+        in_flight(Failpoint::TargetCommit, script.send(conn)).await?;
         Ok(Ended::Committed)
     }
 }

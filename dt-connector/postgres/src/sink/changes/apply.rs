@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dt_common::failpoint::{Failpoint, in_flight, is_armed, reach};
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, Result, TableId};
 use dt_connector::{Batch, Op, SinkOptions};
@@ -133,6 +134,10 @@ impl Changes {
     ) -> Result<(), Failure> {
         let mut script = Script::default();
         script.push(b"BEGIN", Statement::default());
+        if is_armed(Failpoint::TargetBegun) {
+            script.send(conn, missed).await?;
+            reach(Failpoint::TargetBegun);
+        }
         if mode == Mode::InOrder {
             // What the source checked at its commit is checked at ours, where the target's constraints allow it.
             script.push(b"SET CONSTRAINTS ALL DEFERRED", Statement::default());
@@ -211,12 +216,12 @@ impl Changes {
             }
             self.send_if_full(&mut script, conn, missed).await?;
         }
-        if batch.position().is_some() {
+        if batch.position().is_some() || is_armed(Failpoint::TargetRows) {
             script.send(conn, missed).await?;
             inscribe(conn, batch).await?;
         }
         script.push(b"COMMIT", Statement::default());
-        script.send(conn, missed).await
+        in_flight(Failpoint::TargetCommit, script.send(conn, missed)).await
     }
 
     async fn send_if_full(
