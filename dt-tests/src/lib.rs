@@ -6,6 +6,7 @@
 //! - [`judge`]: whether two tables hold the same rows, computed by the servers, or two collections the same bytes.
 //! - [`task`]: a task file for dt-main, and dt-main itself: run, killed, run again.
 //! - [`positions`]: position tables, as an outsider sees them.
+//! - [`matrix`]: a kill at every instant that matters, whatever is copied and wherever its positions are.
 //! - [`proxy`]: a wire between two programs that can be cut.
 //! - [`sample`]: a database with every shape of key and the common types.
 //! - [`writer`]: the load that a source is under while its changes are followed.
@@ -19,6 +20,7 @@ pub mod db;
 pub mod deadline;
 pub mod dice;
 pub mod judge;
+pub mod matrix;
 pub mod mongo;
 pub mod positions;
 pub mod proxy;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
+use dt_common::Failpoint;
 use tempfile::TempDir;
 
 use crate::servers::{PASSWORD, Pair, Server, USER};
@@ -88,6 +89,11 @@ impl Task {
         self
     }
 
+    /// A key's value.
+    pub fn get(&self, section: &str, key: &str) -> Option<&str> {
+        self.sections.get(section)?.get(key).map(String::as_str)
+    }
+
     /// Leaves a key out.
     #[must_use]
     pub fn unset(mut self, section: &str, key: &str) -> Self {
@@ -142,6 +148,16 @@ impl Task {
     /// dt-main cannot be built, found or started.
     pub fn spawn(&self) -> Result<Running> {
         self.spawn_with::<&str>(&[])
+    }
+
+    /// Starts dt-main with this file, to die when it comes to the point for the `nth` time.
+    ///
+    /// # Errors
+    /// dt-main cannot be built, found or started.
+    pub fn spawn_armed(&self, point: Failpoint, nth: u32) -> Result<Running> {
+        let mut command = self.command()?;
+        command.env("DT_FAILPOINT", format!("{}:{nth}", point.name()));
+        Running::start(command, self.log_dir())
     }
 
     /// Starts dt-main with this file and these further arguments.

@@ -34,9 +34,9 @@ fn lines(text: &str) -> Result<Vec<Value>> {
 }
 
 impl Progress {
-    /// Whether the table's last row is recorded.
+    /// Whether the table's last row is recorded; one of its chunks is not the table.
     pub fn is_finished(&self, schema: &str, table: &str) -> bool {
-        self.finished.iter().any(|line| is_of(line, schema, table))
+        self.finished.iter().any(|line| is_of(line, schema, table) && line["chunk"].is_null())
     }
 
     /// The last recorded key of the table; `None` if there is none.

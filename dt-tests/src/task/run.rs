@@ -63,12 +63,12 @@ impl Finished {
         Ok(self)
     }
 
-    /// The number that follows `name` in the summary line, `snapshot done: tables: 3, rows: 12, …`; `None` if there
-    /// is no such line.
+    /// The number that follows `name` in the summary line, `snapshot done: tables: 3, rows: 12, …` or
+    /// `stream stopped: changes: 12, …`; `None` if there is no such line.
     pub fn summary(&self, name: &str) -> Option<u64> {
-        let lines = self.stdout.lines().chain(self.stderr.lines()).chain(self.log.lines().rev());
-        let line =
-            lines.into_iter().find(|line| line.contains("snapshot done:") || line.contains("snapshot stopped:"))?;
+        let mut lines = self.stdout.lines().chain(self.stderr.lines()).chain(self.log.lines().rev());
+        let begins = ["snapshot done:", "snapshot stopped:", "stream done:", "stream stopped:"];
+        let line = lines.find(|line| begins.iter().any(|begin| line.contains(begin)))?;
         let after = line.split_once(&format!("{name}: "))?.1;
         after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
     }

@@ -1,0 +1,84 @@
+//! The crash matrix: the real dt-main, killed at every instant that matters ([`Failpoint`](dt_common::Failpoint)), for each
+//! kind of database, phase, store of positions and number of lanes, over tables of every shape of key.
+//!
+//! - [`cell`]: what there is to run (pure); [`shape`]: the tables (pure); [`ledger`]: what the source must hold, kept by those
+//!   who write to it (pure).
+//! - [`ends`], with [`sql`] and [`mongo`]: both servers of a setting.
+//! - [`snapshot`] and [`stream`]: one kill, the start after it, and the judgement.
+//! - [`run`]: many cells, some at a time; [`report`]: what came of them, as a page.
+//!
+//! Who judges is never dt-main: the rows of both servers are compared with the ledger, and by the servers' hashes with each
+//! other. What dt-main says is used for one thing: how many rows it wrote again.
+
+pub mod cell;
+pub mod ends;
+pub mod ledger;
+mod mongo;
+pub mod report;
+pub mod run;
+pub mod shape;
+mod snapshot;
+mod sql;
+mod stream;
+
+use anyhow::{Result, bail};
+
+use self::cell::{Setting, Store};
+use self::ends::{End, Ends};
+use self::ledger::{Expected, Ledger};
+use crate::task::Task;
+
+/// From so many bytes on, dt-main replaces a file of positions by a shorter one.
+const ROTATE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The signal of a process that has come to its failpoint.
+const ABORTED: i32 = 128 + 6;
+
+/// What a kill has cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Redone {
+    /// Rows or changes that were written again.
+    pub rows: u64,
+    /// As many as may be.
+    pub bound: u64,
+}
+
+/// Holds both servers to the ledger.
+fn judge(ends: &dyn Ends, ledger: &Ledger, setting: Setting) -> Result<()> {
+    // Without their position in their transaction, rows that no key tells apart may come twice.
+    let expected = if setting.store == Store::Target { Expected::Exactly } else { Expected::AtLeast };
+    let mut wrong = Vec::new();
+    for &shape in ends.shapes() {
+        for (end, expected) in [(End::Source, Expected::Exactly), (End::Target, expected)] {
+            let differences = ledger.differences(shape, &ends.rows(end, shape)?, expected);
+            let some = differences.iter().take(5).map(|difference| format!("\n  {difference}")).collect::<String>();
+            if !differences.is_empty() {
+                wrong.push(format!("{end:?}, {}: {} rows are not as written:{some}", shape.table(), differences.len()));
+            }
+        }
+    }
+    let has_key =
+        |table: &str| ends.shapes().iter().any(|shape| shape.table() == table && (0..3).all(|n| shape.has_key(n)));
+    for (table, verdict) in ends.unequal()? {
+        if expected == Expected::Exactly || has_key(&table) {
+            wrong.push(format!("{table}: {verdict}"));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { bail!("{}", wrong.join("\n")) }
+}
+
+/// Makes position.log and finished.log so long, by saying the same again, that they are replaced by shorter ones when next
+/// something is recorded.
+fn let_grow(task: &Task) -> Result<()> {
+    const LONG: u64 = ROTATE_BYTES + 1024 * 1024;
+    for name in ["position.log", "finished.log"] {
+        let mut text = task.log(name)?;
+        let Some(line) = text.lines().last().map(str::to_owned) else { continue };
+        while (text.len() as u64) < LONG {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        std::fs::write(task.log_dir().join(name), text)?;
+    }
+    Ok(())
+}
