@@ -10,6 +10,7 @@ use dt_common::position::{Position, PositionWrite};
 use dt_common::schema::RoutedTable;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::spread::{Ruled, Spread};
 use crate::turn::Turn;
 
 /// How the rows of a block are written down. Source and target agree on one before the first row, so that a copy
@@ -54,6 +55,8 @@ pub struct Block {
     /// How many changes there are between the last place at which the source can be resumed, in this block or before, and
     /// the block's end. 0 if the block ends at such a place, or if applying the changes twice does no harm.
     pub behind: u64,
+    /// Where it lies in a stream that several lanes apply; else nothing.
+    pub spread: Spread,
 }
 
 impl Block {
@@ -74,9 +77,14 @@ impl Block {
         }
     }
 
+    /// Whether it is in no batch with others: DDL, or what other lanes wait for.
+    pub fn stands_alone(&self) -> bool {
+        self.spread.barrier || self.is_ddl()
+    }
+
     /// Whether the two may be applied in one target transaction: rows of the same table, or changes.
     pub fn goes_with(&self, other: &Block) -> bool {
-        if self.is_ddl() || other.is_ddl() {
+        if self.stands_alone() || other.stands_alone() {
             return false;
         }
         let alike = match (&self.contents, &other.contents) {
@@ -255,6 +263,16 @@ impl Batch {
     /// Whether it is a statement of DDL, alone.
     pub fn is_ddl(&self) -> bool {
         self.blocks[0].is_ddl()
+    }
+
+    /// Whether every lane waits for it, and it for every lane. It is alone in its batch.
+    pub fn is_barrier(&self) -> bool {
+        self.blocks[0].spread.barrier
+    }
+
+    /// What the batch makes known of how tables are spread.
+    pub fn ruled(&self) -> impl Iterator<Item = &Ruled> {
+        self.blocks.iter().filter_map(|block| block.spread.ruled.as_ref())
     }
 
     /// The last place that the batch says by itself; `None` if it lies within a transaction.

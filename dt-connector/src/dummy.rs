@@ -10,6 +10,7 @@ use dt_common::{Error, Result, TableId};
 
 use crate::batch::{Batch, RowFormat};
 use crate::sink::{Applying, Sinker, Target};
+use crate::spread::Spreader;
 use crate::standing::Held;
 
 /// Takes everything, keeps nothing.
@@ -46,6 +47,10 @@ impl Target for DummyTarget {
 
     async fn check_changes(&mut self, _tables: &[TableId], _events: Events, _truncates: bool) -> Result<()> {
         Ok(())
+    }
+
+    async fn spreader(&mut self) -> Result<Option<Box<dyn Spreader>>> {
+        Ok(None)
     }
 
     async fn holds_rows(&mut self, tables: &[TableId]) -> Result<Vec<Held>> {

@@ -15,6 +15,7 @@ pub mod router;
 pub mod sent;
 pub mod sink;
 pub mod source;
+pub mod spread;
 pub mod standing;
 pub mod turn;
 
@@ -25,5 +26,6 @@ pub use source::{
     Acknowledger, CHUNKS_MAX, ChunkTask, Extractor, Followed, ReadOptions, Source, Start, StreamOptions, TableTask,
     Whence, counted_rows_lost,
 };
+pub use spread::{Rule, Ruled, Spread, Spreader};
 pub use standing::{Fact, HeadRoom, Held};
 pub use turn::{Turn, Turns};

@@ -10,6 +10,7 @@ use dt_common::schema::RoutedTable;
 use dt_common::{Error, Result, TableId};
 
 use crate::batch::{Batch, RowFormat};
+use crate::spread::Spreader;
 use crate::standing::Held;
 
 /// A target server, connected. Makes the sinkers, each with a connection of its own.
@@ -41,6 +42,10 @@ pub trait Target: Send + Sync {
     /// them go, in one transaction with `position`; if there is another number of them, nothing is changed and it is an
     /// error.
     async fn take_back(&mut self, table: &RoutedTable, rows: u64, position: &PositionWrite) -> Result<()>;
+
+    /// Says how tables are spread over several lanes. `None` if what one lane writes may depend on what another has not
+    /// written yet, whatever the table: then the changes of a stream are applied one after the other.
+    async fn spreader(&mut self) -> Result<Option<Box<dyn Spreader>>>;
 
     /// A new sinker. It connects when it is first used, and again after a lost connection.
     fn sinker(&self) -> Box<dyn Sinker>;

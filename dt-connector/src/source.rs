@@ -245,6 +245,10 @@ pub struct StreamOptions {
     pub task_id: String,
     /// What every position carries along.
     pub lineage: Lineage,
+    /// Whether changes are counted from the place on at which the stream begins. Then that place is sent before any change, in
+    /// a block of its own, and what a part of a transaction has brought never comes again: a source that has become another
+    /// server meanwhile ends the stream with an error, and the next start counts anew.
+    pub counts_changes: bool,
     /// Whether a position that was recorded on another server is accepted.
     pub allow_other_server: bool,
     /// How long a lost connection is retried.

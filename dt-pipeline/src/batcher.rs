@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dt_common::LaneId;
-use dt_connector::Block;
+use dt_connector::{Block, Spread};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::ledger::Contents;
+use crate::ledger::{Contents, Reached};
 
 /// When a batch is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,9 @@ pub struct BatchLimits {
     /// The same for a batch without rows, which only says how far the source has come; at least `age`. More where that costs
     /// a transaction.
     pub empty_age: Duration,
+    /// While the source's transaction has not ended, at so many bytes, and not before it is [`CATCHING_UP`] times as old: so
+    /// that it is one transaction of the target as well. 0 if it need not be.
+    pub whole_bytes: u64,
     /// A block of so many bytes says that the source has more at hand, so that the waiting begins anew: up to
     /// [`CATCHING_UP`] times the age in all.
     pub full_block_bytes: u64,
@@ -84,6 +87,7 @@ impl Batcher {
             open.due = (now + self.limits.age).min(open.since + CATCHING_UP * self.limits.age);
         }
         open.push(block, memory);
+        open.wait_for_its_end(self.limits, now);
         if open.is_full(self.limits) {
             full.extend(self.cut(lane));
         }
@@ -123,7 +127,7 @@ impl Open {
         let contents = &self.cut.contents;
         self.cut.blocks.last().is_none_or(|last| {
             last.goes_with(block)
-                && contents.bytes + block.bytes() <= limits.bytes
+                && contents.bytes + block.bytes() <= self.most_bytes(limits)
                 && contents.rows + block.rows <= limits.rows
         })
     }
@@ -136,12 +140,37 @@ impl Open {
         contents.progress = block.progress.clone().or(contents.progress.take());
         contents.checkpoint = block.checkpoint.take().or(contents.checkpoint.take());
         contents.behind = block.behind;
+        let Spread { serial, whole, index, ref mut ruled, .. } = block.spread;
+        contents.reached = Reached { serial, whole, index, before: index.saturating_sub(block.behind) };
+        contents.ruled.extend(ruled.take());
         self.cut.memory.extend(memory);
         self.cut.blocks.push(block);
     }
 
     fn is_full(&self, limits: BatchLimits) -> bool {
-        self.cut.contents.rows >= limits.rows || self.cut.contents.bytes >= limits.bytes
+        self.cut.contents.rows >= limits.rows || self.cut.contents.bytes >= self.most_bytes(limits)
+    }
+
+    fn most_bytes(&self, limits: BatchLimits) -> u64 {
+        if self.is_within(limits) { limits.bytes.max(limits.whole_bytes) } else { limits.bytes }
+    }
+
+    // Whether it ends within a transaction that is to be whole. So it seems as well while another one is prepared (XA), and
+    // then it waits in vain, but not for long.
+    fn is_within(&self, limits: BatchLimits) -> bool {
+        limits.whole_bytes > 0 && self.cut.contents.behind > 0
+    }
+
+    fn wait_for_its_end(&mut self, limits: BatchLimits, now: Duration) {
+        if limits.whole_bytes == 0 {
+            return;
+        }
+        self.due = match self.is_within(limits) {
+            true => self.since + CATCHING_UP * limits.age,
+            // It has ended: as if it had never been waited for.
+            false if self.cut.contents.rows > 0 => self.due.min(now + limits.age),
+            false => self.due,
+        };
     }
 }
 
@@ -159,8 +188,14 @@ mod tests {
     use dt_connector::RowFormat;
 
     const AGE: Duration = Duration::from_millis(100);
-    const LIMITS: BatchLimits =
-        BatchLimits { rows: 100, bytes: 1000, age: AGE, empty_age: Duration::from_millis(700), full_block_bytes: 50 };
+    const LIMITS: BatchLimits = BatchLimits {
+        rows: 100,
+        bytes: 1000,
+        age: AGE,
+        empty_age: Duration::from_millis(700),
+        whole_bytes: 0,
+        full_block_bytes: 50,
+    };
     const START: Duration = Duration::ZERO;
 
     fn table(name: &str) -> Arc<RoutedTable> {
@@ -179,6 +214,7 @@ mod tests {
             progress: None,
             checkpoint: None,
             behind: 0,
+            spread: dt_connector::Spread::default(),
         }
     }
 
@@ -269,6 +305,22 @@ mod tests {
         batcher.push(block(1, &table, 1, 50), None, at(970));
         assert_eq!(batcher.deadline(any), Some(at(1000)));
         assert_eq!(sizes(&batcher.cut_aged(at(1000), any)), [(1, 4, 199)]);
+    }
+
+    #[test]
+    fn a_transaction_of_the_source_stays_whole_unless_it_is_too_large_or_too_slow() {
+        let limits = BatchLimits { whole_bytes: 2000, ..LIMITS };
+        let (mut batcher, table, at) = (Batcher::new(limits), table("t"), Duration::from_millis);
+        let part = |bytes, behind| Block { behind, ..block(1, &table, 1, bytes) };
+        assert!(batcher.push(part(900, 1), None, START).is_empty());
+        assert!(batcher.push(part(900, 2), None, START).is_empty(), "it has not ended");
+        assert_eq!(sizes(&batcher.push(part(10, 0), None, START)), [(1, 3, 1810)]);
+        batcher.push(part(900, 1), None, START);
+        batcher.push(part(900, 2), None, START);
+        assert_eq!(sizes(&batcher.push(part(900, 3), None, START)), [(1, 2, 1800)], "it is too large");
+        assert_eq!(batcher.deadline(any), Some(at(1000)), "what is left of it may take longer");
+        batcher.push(part(1, 0), None, at(500));
+        assert_eq!(batcher.deadline(any), Some(at(600)));
     }
 
     #[test]

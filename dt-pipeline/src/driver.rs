@@ -13,7 +13,7 @@ use dt_common::{Error, Result};
 use dt_connector::outlet::Delivery;
 use dt_connector::{Acknowledger, Batch, Event, Extractor, Outlet, Sinker};
 use dt_resumer::store::{PositionStore, SaveFailed};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -22,6 +22,8 @@ use crate::options::PipelineOptions;
 use crate::outcome::{Observer, Outcome, Retried};
 use crate::rate::Pacer;
 use crate::recorder::RecordOptions;
+use crate::split::Splitter;
+use crate::stage::{Spreading, Stage};
 use crate::state::{Action, GRACE, Input, Notice, Outset, State, StateOptions};
 use crate::worker::{Done, Worker};
 
@@ -55,6 +57,7 @@ pub async fn run(
 /// What the tasks tell the driver.
 enum Report {
     Read(Result<()>),
+    Staged(Result<()>),
     Applied { worker: usize, result: Result<Done> },
     Saved(Result<Saved, SaveFailed>),
     Acknowledged(Result<()>),
@@ -64,6 +67,7 @@ enum Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Extractor,
+    Stage,
     Worker(usize),
     Saver,
     Acknowledger,
@@ -96,6 +100,9 @@ struct Reader {
     paused_until: Instant,
     // Set when told to stop: when it is aborted, if it has not returned by itself.
     abort_at: Option<Instant>,
+    // Whether what it sends comes by way of a stage, and why that has ended.
+    is_staged: bool,
+    failed: Option<Error>,
     result: Option<Result<()>>,
     drained: bool,
 }
@@ -105,7 +112,7 @@ impl Driver {
         extractor: Box<dyn Extractor>,
         sinkers: Vec<Box<dyn Sinker>>,
         store: Box<dyn PositionStore>,
-        outset: Outset,
+        mut outset: Outset,
         options: PipelineOptions,
         observer: Arc<dyn Observer>,
     ) -> Self {
@@ -146,9 +153,28 @@ impl Driver {
         }
 
         let (stop, stopped) = watch::channel(false);
-        let (outlet, deliveries) = Outlet::new(options.memory_bytes, stopped);
+        let (outlet, mut deliveries) = Outlet::new(options.memory_bytes, stopped);
+        let (end, ended) = oneshot::channel();
+        let spread = outset.spread.take();
+        let is_staged = spread.is_some();
+        if let Some(Spreading { lanes, rules }) = spread {
+            outset.lanes = Some(lanes.count);
+            let (outgoing, staged) = mpsc::unbounded_channel();
+            let incoming = std::mem::replace(&mut deliveries, staged);
+            let splitter = Splitter::new(lanes);
+            let retry = options.apply_retry;
+            let mut stage = Stage { splitter, rules, incoming, outgoing, ended, retry, grace: grace.clone(), started };
+            let reported = reported.clone();
+            let task = tasks.spawn(async move {
+                // Reported before the reader can see that nobody takes in what it sends.
+                let _ = reported.send(Report::Staged(stage.work().await));
+            });
+            roles.insert(task.id(), Role::Stage);
+        }
         let task = tasks.spawn(async move {
-            let _ = reported.send(Report::Read(extractor.extract(outlet).await));
+            let result = extractor.extract(outlet).await;
+            let _ = reported.send(Report::Read(result));
+            drop(end);
         });
         roles.insert(task.id(), Role::Extractor);
 
@@ -161,6 +187,8 @@ impl Driver {
             pacer: Pacer::new(options.read_limit),
             paused_until: started,
             abort_at: None,
+            is_staged,
+            failed: None,
             result: None,
             drained: false,
         };
@@ -240,6 +268,8 @@ impl Driver {
         self.stuck_at = self.stuck_at.map(|_| Instant::now() + STUCK_AFTER);
         match report {
             Report::Read(result) => self.reader.returned(result),
+            Report::Staged(Ok(())) => None,
+            Report::Staged(Err(error)) => self.reader.cut_off(error),
             Report::Applied { worker, result } => {
                 self.idle.push(worker);
                 Some(match result {
@@ -267,6 +297,7 @@ impl Driver {
         match role {
             Role::Extractor if failed.is_cancelled() => self.reader.returned(Ok(())),
             Role::Extractor => self.reader.returned(Err(panicked("the extractor"))),
+            Role::Stage => self.reader.cut_off(panicked("the stage of the lanes")),
             Role::Worker(_) => Some(Input::ApplyFailed(panicked("a sinker"))),
             Role::Saver => Some(Input::StoreLost(panicked("the position store"))),
             Role::Acknowledger => Some(Input::Acknowledged(Err(panicked("the acknowledger")))),
@@ -378,16 +409,36 @@ impl Reader {
         self.abort_at = Some(Instant::now() + GRACE);
     }
 
+    // What it sends goes nowhere any more.
+    fn cut_off(&mut self, error: Error) -> Option<Input> {
+        self.failed.get_or_insert(error);
+        self.stop();
+        self.done()
+    }
+
     fn returned(&mut self, result: Result<()>) -> Option<Input> {
         self.abort_at = None;
         // A part of the extractor that lives on can send no more; what it has sent is still taken in.
-        self.deliveries.close();
+        if !self.is_staged {
+            self.deliveries.close();
+        }
         self.result = Some(result);
         self.done()
     }
 
     fn done(&mut self) -> Option<Input> {
-        if self.drained { self.result.take().map(Input::ReaderDone) } else { None }
+        if !self.drained {
+            return None;
+        }
+        let result = self.result.take()?;
+        Some(Input::ReaderDone(match (self.failed.take(), result) {
+            (None, result) => result,
+            (Some(failed), Ok(())) => Err(failed),
+            (Some(failed), Err(error)) => {
+                tracing::error!("after the first error: {error}");
+                Err(failed)
+            }
+        }))
     }
 }
 

@@ -3,26 +3,40 @@
 //!
 //! Batches of a snapshot's lane may be written at the same time; each is committed in its turn, so that the position in the
 //! target never passes rows that are not there. A stream's lane has one batch out anyway.
+//!
+//! Where several lanes apply a stream, each batch with rows writes its own lane's position. The place at which a resume
+//! begins is behind all of them, and is recorded by the recorder.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dt_common::ladder::{Entry, Rung};
-use dt_common::position::{Behind, Position, PositionWrite};
+use dt_common::position::{Behind, Counted, Position, PositionWrite, Share};
 use dt_common::{LaneId, Result};
-use dt_connector::{Batch, Turns};
+use dt_connector::{Batch, Rule, Turns};
 use dt_resumer::Inscriber;
 
-use crate::ledger::Contents;
+use crate::ledger::{Contents, Reached};
 use crate::recorder::Order;
 
 /// What is inscribed of a run.
 #[derive(Debug)]
 pub struct Inscription {
     inscriber: Arc<dyn Inscriber>,
-    order: Order,
+    written: Written,
     filter: String,
     lanes: BTreeMap<LaneId, Lane>,
+}
+
+/// What batches write.
+#[derive(Clone, Copy, Debug)]
+enum Written {
+    /// A snapshot's: how far its table is.
+    Keys,
+    /// A stream's: where it is.
+    Stream,
+    /// Those of a stream that so many lanes apply: where their lane is.
+    Lanes(u32),
 }
 
 #[derive(Debug, Default)]
@@ -33,42 +47,74 @@ struct Lane {
 }
 
 impl Inscription {
-    /// Nothing yet. `filter` is by which filter a stream's changes are counted.
-    pub fn new(inscriber: Arc<dyn Inscriber>, order: Order, filter: String) -> Self {
-        Inscription { inscriber, order, filter, lanes: BTreeMap::new() }
+    /// Nothing yet. `filter` is by which filter a stream's changes are counted, and `spread` over how many lanes they are.
+    pub fn new(inscriber: Arc<dyn Inscriber>, order: Order, filter: String, spread: Option<u32>) -> Self {
+        let written = match (order, spread) {
+            (Order::Any, _) => Written::Keys,
+            (Order::PerLane, None) => Written::Stream,
+            (Order::PerLane, Some(lanes)) => Written::Lanes(lanes),
+        };
+        Inscription { inscriber, written, filter, lanes: BTreeMap::new() }
     }
 
-    /// What the transaction of the lane's next batch writes of its position.
+    /// What the transaction of the lane's next batch writes of its position. `None` where several lanes apply a stream and
+    /// nothing of the batch is for this one: how far the stream is, is recorded without it.
     ///
     /// # Errors
     /// A position cannot be stored.
-    pub fn of(&mut self, lane: LaneId, contents: &Contents) -> Result<PositionWrite> {
-        let lane = self.lanes.entry(lane).or_default();
+    pub fn of(&mut self, id: LaneId, contents: &Contents) -> Result<Option<PositionWrite>> {
+        let lane = self.lanes.entry(id).or_default();
         if contents.checkpoint.is_some() {
             lane.checkpoint.clone_from(&contents.checkpoint);
         }
-        let checkpoint = match self.order {
-            Order::Any => None,
-            Order::PerLane => lane.checkpoint.clone(),
+        let entries = match self.written {
+            Written::Keys => current(contents).collect(),
+            Written::Stream => {
+                let behind = Some(contents.behind).filter(|&changes| changes > 0);
+                let behind = behind.map(|changes| Behind { changes, filter: self.filter.clone(), counted: None });
+                let checkpoint = lane.checkpoint.clone().map(|position| checkpoint(position, behind));
+                current(contents).chain(checkpoint).collect()
+            }
+            Written::Lanes(_) if contents.rows == 0 && contents.ruled.is_empty() => return Ok(None),
+            Written::Lanes(of) => {
+                let place = lane.checkpoint.clone().expect("inscription: changes of a stream that has not begun");
+                let shares = contents.ruled.iter().map(|ruled| Share::Table {
+                    table: ruled.table.target.clone(),
+                    by: match &ruled.rule {
+                        Rule::ByKey(places) => Some(places.clone()),
+                        Rule::Whole => None,
+                    },
+                });
+                let own = (contents.rows > 0).then_some(Share::Lane { no: id.0, of });
+                let behind = |share| counted(&self.filter, contents.reached, contents.reached.index, share);
+                shares.chain(own).map(|share| checkpoint(place.clone(), Some(behind(share)))).collect()
+            }
         };
-        let behind = Some(contents.behind).filter(|&changes| changes > 0);
-        let behind = behind.map(|changes| Behind { changes, filter: self.filter.clone() });
-        let checkpoint =
-            checkpoint.map(|position| Entry { rung: Rung::Checkpoint, position: position.with_behind(behind) });
-        let current = contents.progress.clone().map(|position| Entry { rung: Rung::Current, position });
-        let entries: Vec<Entry> = current.into_iter().chain(checkpoint).collect();
-        self.inscriber.inscribe(&entries)
+        let entries: Vec<Entry> = entries;
+        self.inscriber.inscribe(&entries).map(Some)
+    }
+
+    /// Where a stream that several lanes apply can be resumed once all of them are so far; as it is, where one lane applies
+    /// it, or the position is not committed together with rows.
+    pub fn of_all(&self, position: Position, before: u64, index: u64) -> Position {
+        match self.written {
+            Written::Keys | Written::Stream => position,
+            Written::Lanes(_) => {
+                let reached = Reached { before, ..Reached::default() };
+                position.with_behind(Some(counted(&self.filter, reached, index, Share::All)))
+            }
+        }
     }
 
     /// Lets the batch bring `position` along, to be committed in its turn.
     pub fn bring(&mut self, batch: Batch, position: PositionWrite) -> Batch {
         let batch = batch.with_position(position);
-        match self.order {
-            Order::Any => {
+        match self.written {
+            Written::Keys => {
                 let turn = self.lanes.entry(batch.lane()).or_default().turns.of(batch.seq());
                 batch.in_turn(turn)
             }
-            Order::PerLane => batch,
+            Written::Stream | Written::Lanes(_) => batch,
         }
     }
 
@@ -88,4 +134,19 @@ impl Inscription {
     pub fn abandon(&mut self) {
         self.lanes.clear();
     }
+}
+
+fn current(contents: &Contents) -> impl Iterator<Item = Entry> {
+    contents.progress.clone().map(|position| Entry { rung: Rung::Current, position }).into_iter()
+}
+
+fn checkpoint(position: Position, behind: Option<Behind>) -> Entry {
+    Entry { rung: Rung::Checkpoint, position: position.with_behind(behind) }
+}
+
+/// What is there of a stream's changes until number `index`.
+fn counted(filter: &str, reached: Reached, index: u64, share: Share) -> Behind {
+    let before = reached.before;
+    let counted = Some(Box::new(Counted { before, share }));
+    Behind { changes: index - before, filter: filter.to_owned(), counted }
 }

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use dt_common::LaneId;
 use dt_common::ladder::{Applied, Ticket};
 use dt_common::position::Position;
+use dt_connector::Ruled;
 
 /// What the ledger remembers of a batch until the target has it.
 #[derive(Debug, Default)]
@@ -22,10 +23,27 @@ pub struct Contents {
     pub checkpoint: Option<Position>,
     /// How many changes there are behind the lane's last such place.
     pub behind: u64,
+    /// Where it ends in a stream that several lanes apply.
+    pub reached: Reached,
+    /// What it makes known of how tables are spread.
+    pub ruled: Vec<Ruled>,
     /// Its rows.
     pub rows: u64,
     /// Its bytes.
     pub bytes: u64,
+}
+
+/// How far a lane is in a stream that several lanes apply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// The number of the source's last block of which the lane has all.
+    pub serial: u64,
+    /// How many changes the stream has until the end of that block.
+    pub whole: u64,
+    /// How many changes of the stream, of which the lane has all of its own.
+    pub index: u64,
+    /// How many of them are before the last place at which the stream can be resumed.
+    pub before: u64,
 }
 
 /// What has become recordable in a lane by a batch being applied or by the lane ending.
@@ -38,6 +56,8 @@ pub struct Advance {
     pub progress: Option<Position>,
     /// The last applied boundary; `None` if it has not moved.
     pub checkpoint: Option<Position>,
+    /// How far that is in a stream that several lanes apply.
+    pub reached: Reached,
     /// Whether a first position is wanted soon: of a table, or of the first of a group, which may hold rows that cannot be
     /// found again. Any other part of a group knows where it begins without one.
     pub first_soon: bool,
@@ -200,11 +220,19 @@ impl Ledger {
     fn advance(&mut self, id: LaneId) -> Advance {
         let lane = self.lanes.get_mut(&id).expect("ledger: a lane that was looked at before");
         let first_soon = !self.later_parts.contains(&id);
-        let mut advance = Advance { lane: id, progress: None, checkpoint: None, first_soon, finished: None };
+        let mut advance = Advance {
+            lane: id,
+            progress: None,
+            checkpoint: None,
+            reached: Reached::default(),
+            first_soon,
+            finished: None,
+        };
         while let Some(entry) = lane.open.pop_front_if(|entry| entry.applied) {
             lane.lowest_open += 1;
             advance.progress = entry.contents.progress.or(advance.progress);
             advance.checkpoint = entry.contents.checkpoint.or(advance.checkpoint);
+            advance.reached = entry.contents.reached;
         }
         if lane.open.is_empty()
             && let Some(position) = lane.finished.take()
@@ -244,7 +272,8 @@ mod tests {
     }
 
     fn batch(progress: u64, checkpoint: Option<u64>) -> Contents {
-        Contents { behind: 0, progress: Some(at(progress)), checkpoint: checkpoint.map(at), rows: 10, bytes: 100 }
+        let (progress, checkpoint) = (Some(at(progress)), checkpoint.map(at));
+        Contents { progress, checkpoint, rows: 10, bytes: 100, ..Contents::default() }
     }
 
     fn open_lane() -> Ledger {

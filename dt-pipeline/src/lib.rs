@@ -22,6 +22,9 @@
 //! several sinkers at once; the lanes of CDC are streams, whose batches are applied one after the other and whose
 //! checkpoints are recorded and acknowledged.
 //!
+//! A stream may be applied by several lanes ([`Lanes`]): then a stage between the reader and the state splits each block
+//! ([`split`]), and what is recorded is how far all of them are ([`lowest`]).
+//!
 //! Memory is bounded by one budget: a block holds its share from the moment it is sent until its batch is applied
 //! or given up. Partial batches are cut by age, so that none can hold memory that a reader waits for. Nothing here
 //! knows a database, looks inside a position, or polls.
@@ -31,11 +34,14 @@ pub mod driver;
 mod grace;
 pub mod inscription;
 pub mod ledger;
+pub mod lowest;
 pub mod options;
 pub mod outcome;
 mod queue;
 pub mod rate;
 pub mod recorder;
+pub mod split;
+pub mod stage;
 pub mod state;
 mod worker;
 
@@ -46,4 +52,6 @@ pub use options::PipelineOptions;
 pub use outcome::{End, Observer, Outcome, Retried};
 pub use rate::RateLimit;
 pub use recorder::Order;
+pub use split::Lanes;
+pub use stage::Spreading;
 pub use state::Outset;

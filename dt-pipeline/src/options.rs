@@ -48,11 +48,11 @@ pub fn default_batch_bytes(memory_bytes: u64, tables: usize, sinkers: usize) -> 
     (memory_bytes / shares).clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX)
 }
 
-/// The bytes of a stream's batch: one is collected while one is applied. Larger than a snapshot's, for its keys lie
+/// The bytes of a stream's batch: of each lane one is collected while one is applied. Larger than a snapshot's, for its keys lie
 /// anywhere: the more changes are folded and written in the order of their keys, the fewer times the target reads and
 /// writes each page.
-pub fn stream_batch_bytes(memory_bytes: u64) -> u64 {
-    (memory_bytes / 2).max(BATCH_BYTES_MIN)
+pub fn stream_batch_bytes(memory_bytes: u64, lanes: usize) -> u64 {
+    (memory_bytes / 2 / lanes.max(1) as u64).max(BATCH_BYTES_MIN)
 }
 
 #[cfg(test)]

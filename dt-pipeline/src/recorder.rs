@@ -96,6 +96,12 @@ impl Recorder {
         }
     }
 
+    /// Takes in what has to be recorded before anything is applied.
+    pub fn begin(&mut self, first: Entry) {
+        self.first.push(first);
+        self.is_prepared = false;
+    }
+
     /// Takes in what has become recordable.
     pub fn advance(&mut self, advance: Advance) {
         let lane = advance.lane;
@@ -256,7 +262,7 @@ fn entries(rung: Rung, positions: impl IntoIterator<Item = Position>) -> Vec<Ent
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Finished;
+    use crate::ledger::{Finished, Reached};
     use dt_common::ErrorClass;
 
     const SEC: Duration = Duration::from_secs(1);
@@ -280,6 +286,7 @@ mod tests {
             lane: LaneId(lane),
             progress: Some(at(progress)),
             checkpoint: checkpoint.map(at),
+            reached: Reached::default(),
             first_soon: true,
             finished: None,
         }
@@ -287,7 +294,8 @@ mod tests {
 
     fn finished(lane: u32, position: u64) -> Advance {
         let finished = Some(Finished { position: at(position), rows: 1, group: GroupFinished::Alone });
-        Advance { lane: LaneId(lane), progress: None, checkpoint: None, first_soon: true, finished }
+        let reached = Reached::default();
+        Advance { lane: LaneId(lane), progress: None, checkpoint: None, reached, first_soon: true, finished }
     }
 
     fn saved(recordable: Option<Recordable>) -> Vec<(Rung, Position)> {

@@ -16,23 +16,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dt_common::ladder::{Applied, Entry, Recordable, Saved};
+use dt_common::ladder::{Applied, Entry, Recordable, Rung, Saved};
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, LaneId, Result};
 use dt_connector::outlet::Delivery;
-use dt_connector::{Batch, Event};
+use dt_connector::{Batch, Block, Event};
 use dt_resumer::Inscriber;
 
 use crate::batcher::{BatchLimits, Batcher, Cut};
 use crate::inscription::Inscription;
 use crate::ledger::{Advance, GroupFinished, LaneGroup, Ledger};
+use crate::lowest::{Low, Lowest};
 use crate::outcome::{End, Outcome};
 use crate::queue::Queue;
 use crate::recorder::{Order, RecordOptions, Recorder};
+use crate::stage::Spreading;
 
 /// How long retries go on once the run is to end early: asked to stop, or failed elsewhere. An unreachable target must
 /// not keep a process from ending, and what is not applied is read again at the next start.
 pub const GRACE: Duration = Duration::from_secs(10);
+
+/// The lane that a stream of several lanes is recorded as.
+const STREAM: LaneId = LaneId(0);
 
 /// The numbers a [`State`] works by.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +61,10 @@ pub struct Outset {
     pub inscriber: Option<Arc<dyn Inscriber>>,
     /// By which filter a stream's changes are counted.
     pub filter: String,
+    /// How a stream is spread; `None` if its blocks are applied as the source sends them. [`crate::run`] makes `lanes` of it.
+    pub spread: Option<Spreading>,
+    /// Over how many lanes a stream is spread.
+    pub lanes: Option<u32>,
 }
 
 /// What has happened.
@@ -147,6 +156,9 @@ enum Mode {
 pub struct State {
     order: Order,
     inscription: Option<Inscription>,
+    lowest: Option<Lowest>,
+    // Nothing is applied before it is known, and recorded, where the stream's lanes begin.
+    has_begun: bool,
     ledger: Ledger,
     batcher: Batcher,
     queue: Queue,
@@ -167,7 +179,11 @@ impl State {
         let order = options.record.order;
         State {
             order,
-            inscription: outset.inscriber.map(|inscriber| Inscription::new(inscriber, order, outset.filter)),
+            has_begun: outset.lanes.is_none() || outset.inscriber.is_none(),
+            inscription: outset
+                .inscriber
+                .map(|inscriber| Inscription::new(inscriber, order, outset.filter, outset.lanes)),
+            lowest: outset.lanes.map(Lowest::new),
             ledger: Ledger::of_groups(outset.groups),
             batcher: Batcher::new(options.batch),
             queue: Queue::new(order, options.sinkers),
@@ -252,9 +268,17 @@ impl State {
                 if self.order == Order::PerLane {
                     self.ledger.open(block.lane);
                 }
-                if self.ledger.takes_rows(block.lane) {
+                if !self.begin(&block) {
+                    self.misread("the extractor did not say where the stream begins", block.lane, now, actions);
+                } else if self.ledger.takes_rows(block.lane) {
+                    let (lane, is_barrier) = (block.lane, block.spread.barrier);
+                    // Everything before it is in the queue before it.
+                    let before = if is_barrier { self.batcher.cut_all() } else { Vec::new() };
+                    self.enqueue(before, now, actions);
                     let full = self.batcher.push(*block, delivery.memory, now);
                     self.enqueue(full, now, actions);
+                    let barrier = if is_barrier { self.batcher.cut(lane) } else { None };
+                    self.enqueue(barrier, now, actions);
                 } else {
                     self.misread("the extractor sent rows of a lane that is not open", block.lane, now, actions);
                 }
@@ -271,6 +295,18 @@ impl State {
                 }
             }
         }
+    }
+
+    // Where several lanes have positions of their own: the place that they are counted from is recorded first. `false` if
+    // it is not known.
+    fn begin(&mut self, block: &Block) -> bool {
+        let (false, Some(inscription)) = (self.has_begun, &self.inscription) else { return true };
+        let (Some(position), 0) = (&block.checkpoint, block.rows) else { return false };
+        let index = block.spread.index;
+        let position = inscription.of_all(position.clone(), index.saturating_sub(block.behind), index);
+        self.recorder.begin(Entry { rung: Rung::Checkpoint, position });
+        self.has_begun = true;
+        true
     }
 
     // The extractor broke the contract: what it sent cannot be trusted, so nothing more of it is applied.
@@ -323,7 +359,15 @@ impl State {
             }
             actions.push(Action::Observe(Notice::LaneFinished(advance.lane, finished.rows)));
         }
-        self.recorder.advance(advance);
+        let Some(lowest) = &mut self.lowest else { return self.recorder.advance(advance) };
+        if let Some(Low { progress, checkpoint, before, index }) = lowest.advance(&advance) {
+            let counted = |position| match &self.inscription {
+                Some(inscription) => inscription.of_all(position, before, index),
+                None => position,
+            };
+            let checkpoint = checkpoint.map(counted);
+            self.recorder.advance(Advance { lane: STREAM, progress, checkpoint, ..advance });
+        }
     }
 
     fn stop(&mut self, now: Duration, actions: &mut Vec<Action>) {
@@ -373,7 +417,7 @@ impl State {
     fn enqueue(&mut self, cuts: impl IntoIterator<Item = Cut>, now: Duration, actions: &mut Vec<Action>) {
         for Cut { lane, blocks, memory, contents } in cuts {
             let position = self.inscription.as_mut().map(|inscription| inscription.of(lane, &contents)).transpose();
-            let position = match position {
+            let position = match position.map(Option::flatten) {
                 Ok(position) => position,
                 Err(error) => {
                     // What comes after it must not be applied without it.
@@ -391,6 +435,9 @@ impl State {
 
     // DDL comes again only by itself: before it and after it, all that is applied is recorded first.
     fn may_apply(&mut self, now: Duration) -> bool {
+        if !self.has_begun {
+            return false;
+        }
         let is_ddl = self.queue.peek().is_some_and(Batch::is_ddl);
         if !is_ddl && !self.after_ddl {
             return self.recorder.is_prepared();

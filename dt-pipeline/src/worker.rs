@@ -29,7 +29,7 @@ pub(crate) struct Worker {
     pub(crate) started: Instant,
 }
 
-const BUDGET_SPENT: &str = "the target did not take the rows within [pipeline] max_retry_secs; nothing is lost: once it \
+pub(crate) const BUDGET_SPENT: &str = "the target did not take the rows within [pipeline] max_retry_secs; nothing is lost: once it \
      is back, start the task again, with [resumer] resume_type as it was or from_log";
 
 /// A batch that is in the target.
@@ -98,7 +98,7 @@ impl Worker {
     }
 }
 
-fn hung() -> Error {
+pub(crate) fn hung() -> Error {
     let message = format!("the target did not answer within {} s while the task was ending", GRACE.as_secs());
     left_out(Error::new(ErrorClass::Reconnect, message))
 }

@@ -38,7 +38,7 @@ pub fn conflicts(stored: &Loaded, wanted: &Loaded) -> Vec<Conflict> {
     for (slot, position) in wanted.slots().iter().filter(|(slot, _)| wanted.slots().is_live(slot)) {
         let conflict = match slot {
             Slot::Nothing | Slot::Finished(..) => None,
-            Slot::Current(_) | Slot::Checkpoint(_) => {
+            Slot::Current(_) | Slot::Checkpoint(_) | Slot::Lane(..) | Slot::Spread(..) => {
                 stored.slots().get(slot).filter(|here| !is_same(here, position)).map(|_| Conflict::Stream)
             }
             Slot::InProgress(db_type, table) | Slot::Chunk(db_type, table, _) => {

@@ -27,6 +27,8 @@ pub fn resume_point(loaded: &Loaded, db_type: DbType) -> Result<Option<&Stored>>
         | Slot::InProgress(..)
         | Slot::Chunk(..)
         | Slot::Finished(..)
+        | Slot::Lane(..)
+        | Slot::Spread(..)
         | Slot::Nothing => None,
     });
     let Some((other, stored)) = others else { return Ok(None) };
@@ -39,6 +41,21 @@ pub fn resume_point(loaded: &Loaded, db_type: DbType) -> Result<Option<&Stored>>
         "give each task a [runtime] log_dir of its own, and where its positions are in a database a [global] task_id; or \
          set [resumer] resume_type=dummy to start over",
     ))
+}
+
+/// What the lanes of a stream have left, and how its tables were spread over them; what it goes on from is
+/// [`resume_point`] all the same.
+pub fn lanes(loaded: &Loaded, db_type: DbType) -> impl Iterator<Item = &Stored> {
+    let is_of_lanes = move |slot: &Slot| match slot {
+        Slot::Lane(of, _) | Slot::Spread(of, _) => *of == db_type,
+        Slot::InProgress(..)
+        | Slot::Chunk(..)
+        | Slot::Finished(..)
+        | Slot::Current(_)
+        | Slot::Checkpoint(_)
+        | Slot::Nothing => false,
+    };
+    loaded.slots().iter().filter(move |(slot, _)| is_of_lanes(slot)).map(|(_, stored)| stored)
 }
 
 /// `resume from: {json}`, as the documents have it.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use dt_common::ladder::{Entry, Rung};
 use dt_common::position::line::{Line, Stamp};
-use dt_common::position::{Chunk, Lineage, RdbSnapshot, RdbSnapshotFinished, RdbSnapshotRows, SplitId};
+use dt_common::position::{Chunk, Lineage, RdbSnapshot, RdbSnapshotFinished, RdbSnapshotRows, Share, SplitId};
 use dt_common::{DbType, Position, TableId};
 
 /// Everything that a store holds, reduced to what counts.
@@ -71,6 +71,10 @@ pub(crate) enum Slot {
     Current(DbType),
     /// The last applied place at which a stream of changes can be resumed.
     Checkpoint(DbType),
+    /// What one lane of a stream of changes has.
+    Lane(DbType, u32),
+    /// How a table's changes are spread over a stream's lanes; by its name on the target.
+    Spread(DbType, TableId),
     /// No position: says that the task ran, nothing else.
     Nothing,
 }
@@ -81,6 +85,11 @@ impl Slot {
         let stream = |db_type| match entry.rung {
             Rung::Checkpoint => Slot::Checkpoint(db_type),
             Rung::Current | Rung::Finished => Slot::Current(db_type),
+        };
+        let stream = |db_type| match entry.position.share() {
+            Some(Share::Lane { no, .. }) => Slot::Lane(db_type, *no),
+            Some(Share::Table { table, .. }) => Slot::Spread(db_type, table.clone()),
+            Some(Share::All) | None => stream(db_type),
         };
         match &entry.position {
             Position::None => Slot::Nothing,
@@ -110,7 +119,7 @@ impl Slot {
     pub(crate) fn table(&self) -> Option<&TableId> {
         match self {
             Slot::InProgress(_, table) | Slot::Chunk(_, table, _) | Slot::Finished(_, table) => Some(table),
-            Slot::Current(_) | Slot::Checkpoint(_) | Slot::Nothing => None,
+            Slot::Current(_) | Slot::Checkpoint(_) | Slot::Lane(..) | Slot::Spread(..) | Slot::Nothing => None,
         }
     }
 }
@@ -161,7 +170,12 @@ impl Slots {
                 let chunk = self.get(slot).and_then(Stored::chunk);
                 !is_finished(*db_type, table) && chunk.is_some_and(|chunk| Some(chunk.split) == split)
             }
-            Slot::Finished(..) | Slot::Current(_) | Slot::Checkpoint(_) | Slot::Nothing => true,
+            Slot::Finished(..)
+            | Slot::Current(_)
+            | Slot::Checkpoint(_)
+            | Slot::Lane(..)
+            | Slot::Spread(..)
+            | Slot::Nothing => true,
         }
     }
 }
@@ -197,16 +211,7 @@ impl Stored {
 
     /// Between which servers the position was taken; `None` for positions that say nothing of it.
     pub fn lineage(&self) -> Option<&Lineage> {
-        match &self.entry.position {
-            Position::RdbSnapshot(snapshot) => Some(&snapshot.lineage),
-            Position::RdbSnapshotRows(rows) => Some(&rows.lineage),
-            Position::RdbSnapshotFinished(finished) => Some(&finished.lineage),
-            Position::RdbSnapshotSplit(split) => Some(&split.lineage),
-            Position::MysqlCdc(cdc) => Some(&cdc.lineage),
-            Position::PgCdc(cdc) => Some(&cdc.lineage),
-            Position::MongoCdc(cdc) => Some(&cdc.lineage),
-            Position::None | Position::Redis(_) => None,
-        }
+        self.entry.position.lineage()
     }
 }
 

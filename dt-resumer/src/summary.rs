@@ -64,7 +64,12 @@ pub fn streams(loaded: &Loaded) -> Vec<StreamSummary<'_>> {
         let (db_type, is_checkpoint) = match slot {
             Slot::Current(db_type) => (*db_type, false),
             Slot::Checkpoint(db_type) => (*db_type, true),
-            Slot::InProgress(..) | Slot::Chunk(..) | Slot::Finished(..) | Slot::Nothing => continue,
+            Slot::InProgress(..)
+            | Slot::Chunk(..)
+            | Slot::Finished(..)
+            | Slot::Lane(..)
+            | Slot::Spread(..)
+            | Slot::Nothing => continue,
         };
         let stream = streams.entry(db_type).or_insert(StreamSummary { db_type, checkpoint: None, current: None });
         match is_checkpoint {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use dt_common::ladder::{Entry, Recordable, Rung};
 use dt_common::position::{
-    Behind, Chunk, KeyPart, KeyText, Lineage, MongoCdc, MysqlCdc, OrderKey, PgCdc, PgOrigin, RdbSnapshot,
-    RdbSnapshotFinished, RdbSnapshotRows, RdbSnapshotSplit, Redis,
+    Behind, Chunk, Counted, KeyPart, KeyText, Lineage, MongoCdc, MysqlCdc, OrderKey, PgCdc, PgOrigin, RdbSnapshot,
+    RdbSnapshotFinished, RdbSnapshotRows, RdbSnapshotSplit, Redis, Share,
 };
 use dt_common::{DbType, ErrorClass, Position, Result, TableId};
 
@@ -147,7 +147,7 @@ fn mysql_cdc(next_event_position: u64) -> Position {
 }
 
 fn behind() -> Option<Behind> {
-    Some(Behind { changes: 12, filter: "6df9c9f2b5d0a7e1".to_owned() })
+    Some(Behind { changes: 12, filter: "6df9c9f2b5d0a7e1".to_owned(), counted: None })
 }
 
 /// One position of each kind that there is.
@@ -195,6 +195,17 @@ fn every_kind() -> Vec<Entry> {
     ] {
         entries.push(current(is));
         entries.push(Entry { rung: Rung::Checkpoint, position: resumes });
+    }
+    let by = Some(vec![2, 0]);
+    for share in [
+        Share::Lane { no: 0, of: 2 },
+        Share::Lane { no: 1, of: 2 },
+        Share::Table { table: table("composite"), by },
+        Share::Table { table: table("null"), by: None },
+    ] {
+        let counted = Some(Box::new(Counted { before: 7, share }));
+        let behind = Behind { changes: 0, filter: "f".to_owned(), counted };
+        entries.push(Entry { rung: Rung::Checkpoint, position: mysql_cdc(773).with_behind(Some(behind)) });
     }
     entries
 }

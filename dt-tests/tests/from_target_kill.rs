@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use dt_tests::db::Db;
 use dt_tests::dice::Dice;
 use dt_tests::judge::Judge;
 use dt_tests::sample::{self, TABLES};
@@ -53,20 +54,64 @@ fn a_postgresql_snapshot_in_chunks_is_exact_after_kills() -> Result<()> {
 
 #[test]
 fn a_mysql_stream_is_exact_after_kills() -> Result<()> {
-    println!("{}", stream_is_exact(Kind::Mysql)?);
+    println!("{}", stream_is_exact(Kind::Mysql, Lanes::One)?);
     Ok(())
 }
 
 #[test]
 fn a_mariadb_stream_is_exact_after_kills() -> Result<()> {
-    println!("{}", stream_is_exact(Kind::Mariadb)?);
+    println!("{}", stream_is_exact(Kind::Mariadb, Lanes::One)?);
     Ok(())
 }
 
 #[test]
 fn a_postgresql_stream_is_exact_after_kills() -> Result<()> {
-    println!("{}", stream_is_exact(Kind::Postgres15)?);
+    println!("{}", stream_is_exact(Kind::Postgres15, Lanes::One)?);
     Ok(())
+}
+
+#[test]
+fn a_mysql_stream_in_lanes_is_exact_after_kills() -> Result<()> {
+    println!("{}", stream_is_exact(Kind::Mysql, Lanes::Four)?);
+    Ok(())
+}
+
+#[test]
+fn a_mariadb_stream_in_lanes_is_exact_though_their_number_changes() -> Result<()> {
+    println!("{}", stream_is_exact(Kind::Mariadb, Lanes::Changing)?);
+    Ok(())
+}
+
+#[test]
+fn a_postgresql_stream_in_lanes_is_exact_after_kills() -> Result<()> {
+    println!("{}", stream_is_exact(Kind::Postgres15, Lanes::Four)?);
+    Ok(())
+}
+
+#[test]
+fn a_postgresql_18_stream_in_lanes_is_exact_though_their_number_changes() -> Result<()> {
+    println!("{}", stream_is_exact(Kind::Postgres18, Lanes::Changing)?);
+    Ok(())
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Lanes {
+    One,
+    Four,
+    /// Another number at each start, none of them known before; one of them is one.
+    Changing,
+}
+
+impl Lanes {
+    /// The task as it is started next.
+    fn of(self, task: Task, dice: &mut Dice) -> Task {
+        let count = match self {
+            Lanes::One => return task,
+            Lanes::Four => 4,
+            Lanes::Changing => 1 + dice.roll() % 5,
+        };
+        task.set("parallelizer", "parallel_type", "rdb_merge").set("parallelizer", "parallel_size", count.to_string())
+    }
 }
 
 fn snapshot_is_exact(kind: Kind, parts: Parts) -> Result<String> {
@@ -126,18 +171,17 @@ fn snapshot(kind: Kind, parts: Parts, dice: &mut Dice) -> Result<String> {
     Ok(story)
 }
 
-fn stream_is_exact(kind: Kind) -> Result<String> {
+fn stream_is_exact(kind: Kind, lanes: Lanes) -> Result<String> {
     let mut dice = Dice::new();
-    let case = format!("{kind}, DT_SEED={}", dice.seed());
-    let story = stream(kind, &mut dice).with_context(|| case.clone())?;
+    let case = format!("{kind}, {lanes:?}, DT_SEED={}", dice.seed());
+    let story = stream(kind, lanes, &mut dice).with_context(|| case.clone())?;
     Ok(format!("{case}: {story}"))
 }
 
-const NAME: &str = "from_target_stream";
-
-fn stream(kind: Kind, dice: &mut Dice) -> Result<String> {
+fn stream(kind: Kind, lanes: Lanes, dice: &mut Dice) -> Result<String> {
+    let name = &format!("from_target_{lanes:?}").to_lowercase();
     let pair = servers::pair(kind)?;
-    let (source, target) = pair.database(NAME)?;
+    let (source, target) = pair.database(name)?;
     for db in [&source, &target] {
         match kind {
             Kind::Mysql | Kind::Mariadb => writer::create(db)?,
@@ -148,24 +192,29 @@ fn stream(kind: Kind, dice: &mut Dice) -> Result<String> {
         }
         db.exec("CREATE TABLE marks (id int PRIMARY KEY)")?;
     }
-    let (task, schema) = followed(kind, &source, NAME)?;
-    let positions = Positions::in_target(&pair.target, NAME)?;
+    let (task, schema) = followed(kind, &source, name)?;
+    let positions = Positions::in_target(&pair.target, name)?;
     // Small batches, so that large transactions are applied in parts.
     let task = positions.of_target(task).set("pipeline", "buffer_memory_mb", "1");
     // It may have to be built, and the writer would write all the while.
     dt_tests::task::dt_main()?;
     let writer = match kind {
-        Kind::Mysql | Kind::Mariadb => Writer::start(&pair.source, NAME, dice.roll())?,
-        Kind::Postgres15 | Kind::Postgres18 => writer::postgres::start(&pair.source, NAME, dice.roll())?,
+        Kind::Mysql | Kind::Mariadb => Writer::start(&pair.source, name, dice.roll())?,
+        Kind::Postgres15 | Kind::Postgres18 => writer::postgres::start(&pair.source, name, dice.roll())?,
     };
-    let mut within = 0;
-    for _ in 0..KILLS {
+    let (mut within, mut apart, mut task) = (0, 0, task);
+    for kill in 0..KILLS {
+        task = lanes.of(task, dice);
+        if matches!(lanes, Lanes::Changing) {
+            change_keys(kind, kill, &target)?;
+        }
         let running = task.spawn()?;
         sleep(dice.moment(LATEST));
         let killed = running.kill9()?;
         ensure!(killed.code == 128 + 9, "resumed, it failed by itself: {}", killed.said());
         without_files(&task)?;
-        within += u64::from(position(&positions)?.is_some_and(|position| position.contains("applied_changes")));
+        within += u64::from(position(&positions)?.is_some_and(|position| is_within(&position)));
+        apart += u64::from(are_apart(&positions)?);
     }
     let mut running = task.spawn()?;
     let transactions = writer.stop()?;
@@ -179,9 +228,49 @@ fn stream(kind: Kind, dice: &mut Dice) -> Result<String> {
         ensure!(verdict.is_equal(), "`{table}`: {verdict}\n{}", judge.differences(&schema, &table, 5)?.join("\n"));
     }
     if matches!(kind, Kind::Postgres15 | Kind::Postgres18) {
-        source.exec(format!("SELECT pg_drop_replication_slot('{NAME}')"))?;
+        source.exec(format!("SELECT pg_drop_replication_slot('{name}')"))?;
     }
-    Ok(format!("{KILLS} kills, {within} in mid-transaction, {resumed} resumes, {transactions} transactions"))
+    if !matches!(lanes, Lanes::One) {
+        ensure!(apart > 0, "no kill left one lane ahead of another: nothing was shown");
+        ensure!(log.contains("changes are spread over "), "there were no lanes:\n{log}");
+    }
+    Ok(format!(
+        "{KILLS} kills, {within} in mid-transaction, {apart} with lanes apart, {resumed} resumes, {transactions} transactions"
+    ))
+}
+
+/// While the task is down, a table of the target gets a further unique key, and later loses it: so its changes are spread
+/// in another way than before.
+fn change_keys(kind: Kind, kill: u32, target: &Db) -> Result<()> {
+    let (table, on) = match kind {
+        Kind::Mysql | Kind::Mariadb => ("ints", " ON ints"),
+        Kind::Postgres15 | Kind::Postgres18 => ("accounts", ""),
+    };
+    match kill % 4 {
+        1 => target.exec(format!("CREATE UNIQUE INDEX further ON {table} (id, v)")),
+        3 => target.exec(format!("DROP INDEX further{on}")),
+        _ => Ok(()),
+    }
+}
+
+fn is_within(position: &str) -> bool {
+    position.contains("applied_changes") && !position.contains("\"applied_changes\":0,")
+}
+
+/// Whether some lane is ahead of another one.
+fn are_apart(positions: &Positions) -> Result<bool> {
+    let select = format!("SELECT position_data FROM {} WHERE resumer_type = 'CdcLane'", positions.table());
+    let reached = |row: Vec<Option<String>>| {
+        let data = row.into_iter().next().flatten()?;
+        let number = |field: &str| -> Option<u64> {
+            let (_, rest) = data.split_once(&format!("\"{field}\":"))?;
+            rest.split([',', '}']).next()?.parse().ok()
+        };
+        Some(number("applied_before")? + number("applied_changes")?)
+    };
+    let rows = positions.db()?.rows(select).unwrap_or_default();
+    let reached: std::collections::BTreeSet<Option<u64>> = rows.into_iter().map(reached).collect();
+    Ok(reached.len() > 1)
 }
 
 /// What the stream would go on from.

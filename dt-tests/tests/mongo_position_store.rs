@@ -252,7 +252,7 @@ fn what_is_inscribed_is_executed_with_the_rows_and_only_finished_tables_are_save
     let place = Place::new("inscribed")?;
     runtime()?.block_on(async {
         let mut store = MongoStore::open(place.proven("t")).await?;
-        let inscriber = store.inscribed();
+        let inscriber = store.inscribed(dt_resumer::held::Inscribed::Progress);
         let write = inscriber.inscribe(&[at("t", "1")])?;
         ensure!(write.guard.contains("$session") && write.statements.len() == 1, "{write:?}");
         store.save(of_applied(at("t", "1"))).await?;

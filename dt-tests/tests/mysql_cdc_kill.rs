@@ -17,10 +17,12 @@ const KILLS: u32 = 10;
 const LATEST: Duration = Duration::from_millis(2500);
 
 /// How the stream is named to the source.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {
     Place,
     Gtid,
+    /// By GTID, applied by four lanes.
+    Lanes,
 }
 
 #[test]
@@ -32,6 +34,18 @@ fn mysql_survives_ten_kills_by_place() -> Result<()> {
 #[test]
 fn mysql_survives_ten_kills_by_gtid() -> Result<()> {
     println!("{}", survives_ten_kills(Kind::Mysql, By::Gtid)?);
+    Ok(())
+}
+
+#[test]
+fn mysql_survives_ten_kills_in_lanes() -> Result<()> {
+    println!("{}", survives_ten_kills(Kind::Mysql, By::Lanes)?);
+    Ok(())
+}
+
+#[test]
+fn mariadb_survives_ten_kills_in_lanes() -> Result<()> {
+    println!("{}", survives_ten_kills(Kind::Mariadb, By::Lanes)?);
     Ok(())
 }
 
@@ -49,15 +63,18 @@ fn mariadb_survives_ten_kills_by_gtid() -> Result<()> {
 
 fn survives_ten_kills(kind: Kind, by: By) -> Result<String> {
     let mut dice = Dice::new();
-    let by_name = if by == By::Gtid { "GTID" } else { "place" };
-    let case = format!("{kind} by {by_name}, DT_SEED={}", dice.seed());
+    let case = format!("{kind} by {by:?}, DT_SEED={}", dice.seed());
     let told = killed_and_resumed(kind, by, &mut dice).with_context(|| case.clone())?;
     Ok(format!("{case}: {told}"))
 }
 
 fn killed_and_resumed(kind: Kind, by: By, dice: &mut Dice) -> Result<String> {
     let pair = servers::pair(kind)?;
-    let database = if by == By::Gtid { "cdc_kill_gtid" } else { "cdc_kill_place" };
+    let database = match by {
+        By::Place => "cdc_kill_place",
+        By::Gtid => "cdc_kill_gtid",
+        By::Lanes => "cdc_kill_lanes",
+    };
     let (source, target) = pair.database(database)?;
     for db in [&source, &target] {
         writer::create(db)?;
@@ -113,7 +130,13 @@ fn task(pair: &Pair, source: &Db, by: By, database: &str) -> Result<Task> {
             let cell = |at: usize| row.get(at).cloned().flatten().context("no binlog");
             Ok(task.set("extractor", "binlog_filename", cell(0)?).set("extractor", "binlog_position", cell(1)?))
         }
-        By::Gtid => {
+        By::Gtid | By::Lanes => {
+            let task = match by {
+                By::Lanes => {
+                    task.set("parallelizer", "parallel_type", "rdb_merge").set("parallelizer", "parallel_size", "4")
+                }
+                By::Place | By::Gtid => task,
+            };
             let executed = source.value(executed)?.context("no GTIDs")?;
             Ok(task.set("extractor", "gtid_enabled", "true").set("extractor", "gtid_set", executed))
         }

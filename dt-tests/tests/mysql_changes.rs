@@ -94,6 +94,7 @@ impl Sink {
             progress: None,
             checkpoint: None,
             behind: 0,
+            spread: dt_connector::Spread::default(),
         };
         let batch = Batch::new(Ticket::issue(LaneId(0), self.seq), vec![block], Vec::new());
         match self.runtime.block_on(self.sinker.apply(batch)) {

@@ -25,23 +25,29 @@ const NAME: &str = "killed";
 
 #[test]
 fn postgresql_15_survives_ten_kills() -> Result<()> {
-    println!("{}", survives_ten_kills(Kind::Postgres15)?);
+    println!("{}", survives_ten_kills(Kind::Postgres15, 1)?);
     Ok(())
 }
 
 #[test]
 fn postgresql_18_survives_ten_kills() -> Result<()> {
-    println!("{}", survives_ten_kills(Kind::Postgres18)?);
+    println!("{}", survives_ten_kills(Kind::Postgres18, 1)?);
     Ok(())
 }
 
-fn survives_ten_kills(kind: Kind) -> Result<String> {
-    let mut dice = Dice::new();
-    let case = format!("{kind}, DT_SEED={}", dice.seed());
-    killed_and_resumed(kind, &mut dice).with_context(|| case.clone()).map(|told| format!("{case}: {told}"))
+#[test]
+fn postgresql_18_survives_ten_kills_in_lanes() -> Result<()> {
+    println!("{}", survives_ten_kills(Kind::Postgres18, 4)?);
+    Ok(())
 }
 
-fn killed_and_resumed(kind: Kind, dice: &mut Dice) -> Result<String> {
+fn survives_ten_kills(kind: Kind, lanes: u32) -> Result<String> {
+    let mut dice = Dice::new();
+    let case = format!("{kind}, lanes: {lanes}, DT_SEED={}", dice.seed());
+    killed_and_resumed(kind, lanes, &mut dice).with_context(|| case.clone()).map(|told| format!("{case}: {told}"))
+}
+
+fn killed_and_resumed(kind: Kind, lanes: u32, dice: &mut Dice) -> Result<String> {
     // As little as there can be: large transactions are streamed before they end.
     let options = Options { extra: vec!["--logical_decoding_work_mem=64kB".to_owned()], ..Options::default() };
     let pair = Pair::start(kind, &options)?;
@@ -55,7 +61,8 @@ fn killed_and_resumed(kind: Kind, dice: &mut Dice) -> Result<String> {
     let slot = format!("SELECT lsn FROM pg_create_logical_replication_slot('{NAME}', 'pgoutput')");
     source.exec(publication)?;
     let begin = source.value(slot)?.context("no slot")?;
-    let task = stream(&pair, NAME)?;
+    let task = stream(&pair, NAME)?.set("parallelizer", "parallel_type", "rdb_merge");
+    let task = task.set("parallelizer", "parallel_size", lanes.to_string());
     // It may have to be built, and the writer would write all the while.
     dt_tests::task::dt_main()?;
 

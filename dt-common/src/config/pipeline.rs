@@ -51,10 +51,11 @@ impl PipelineConfig {
 }
 
 keys! { PARALLELIZER_KEYS:
-    PARALLEL_TYPE = Key::value("parallel_type", "serial", "How changes are spread: `serial` keeps the source's \
-        transactions whole and in order; `snapshot`, `rdb_merge`, `rdb_partition`, `table`, `mongo` and `redis` are \
+    PARALLEL_TYPE = Key::value("parallel_type", "serial", "How changes are spread: with `serial` \
+        they are applied one batch after the other, whatever `parallel_size` is; `snapshot`, `rdb_merge`, `rdb_partition`, `table`, `mongo` and `redis` are \
         one engine. On a snapshot all of them do the same.");
-    PARALLEL_SIZE = Key::value("parallel_size", "1", "Batches that are written at the same time.");
+    PARALLEL_SIZE = Key::value("parallel_size", "1", "Batches that are written at the same time: of a \
+        snapshot, or of a stream, whose changes are then spread over as many lanes (MySQL, MariaDB and PostgreSQL).");
 }
 
 pub(super) const PARALLELIZER: Section = Section { name: "parallelizer", groups: &[PARALLELIZER_KEYS] };

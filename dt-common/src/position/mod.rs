@@ -11,7 +11,7 @@ pub mod wire;
 mod write;
 
 use crate::ids::{DbType, TableId};
-pub use behind::Behind;
+pub use behind::{Behind, Counted, Share};
 pub use split::{Chunk, RdbSnapshotSplit, SplitId};
 pub use write::{PositionWrite, Settle};
 
@@ -36,6 +36,22 @@ pub enum Position {
     MongoCdc(MongoCdc),
     /// A place in a Redis replication stream.
     Redis(Redis),
+}
+
+impl Position {
+    /// Between which servers it was taken; `None` for positions that say nothing of it.
+    pub fn lineage(&self) -> Option<&Lineage> {
+        match self {
+            Position::RdbSnapshot(snapshot) => Some(&snapshot.lineage),
+            Position::RdbSnapshotRows(rows) => Some(&rows.lineage),
+            Position::RdbSnapshotFinished(finished) => Some(&finished.lineage),
+            Position::RdbSnapshotSplit(split) => Some(&split.lineage),
+            Position::MysqlCdc(cdc) => Some(&cdc.lineage),
+            Position::PgCdc(cdc) => Some(&cdc.lineage),
+            Position::MongoCdc(cdc) => Some(&cdc.lineage),
+            Position::None | Position::Redis(_) => None,
+        }
+    }
 }
 
 /// Which servers a position was taken between. Absent in files of older tools.

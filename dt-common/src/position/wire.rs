@@ -8,8 +8,8 @@
 //!
 //! Written is the tagged form: `order_col` and `value` for a key of one column, `order_key.composite` for a longer
 //! one. Fields of ours come last, and only where there is something to say: `hex`, `null_keys_done`, `slot`,
-//! `timeline`, `applied_changes` with `applied_filter`, `source`, `target`. Fields that are not known are ignored; a type that is not known, a missing field or
-//! one of another type is a [`WireError`], never "no position" (invariant 5). Errors name fields, never the values in
+//! `timeline`, `applied_…` (see `behind`), `source`, `target`. Fields that are not known are ignored; a type that is not
+//! known, a missing field or one of another type is a [`WireError`], never "no position" (invariant 5). Errors name fields, never the values in
 //! them (invariant 11).
 //!
 //! A table in chunks has types of its own, so that an older tool stops at them instead of taking a chunk for the table:
@@ -17,13 +17,14 @@
 //! `RdbSnapshotChunk` and `RdbSnapshotChunkFinished` (`split`, `chunk`, and else as without chunks).
 //! `RdbSnapshotRows` and `RdbSnapshotChunkRows` say a number of `rows` where no key tells a row from others.
 
+mod behind;
 mod bounds;
 mod written;
 
 use serde_json::{Map, Value};
 
 use super::{
-    Behind, Chunk, KeyPart, KeyText, Lineage, MongoCdc, MysqlCdc, OrderKey, PgCdc, PgOrigin, Position, RdbSnapshot,
+    Chunk, KeyPart, KeyText, Lineage, MongoCdc, MysqlCdc, OrderKey, PgCdc, PgOrigin, Position, RdbSnapshot,
     RdbSnapshotFinished, RdbSnapshotRows, RdbSnapshotSplit, Redis, SplitId,
 };
 use crate::ids::{DbType, TableId, UnknownDbType};
@@ -132,7 +133,7 @@ fn read(kind: &str, fields: &Map<String, Value>) -> Result<Position, WireError> 
                 // Absent in the nested form.
                 gtid_set: fields.optional_text("gtid_set")?.unwrap_or_default(),
                 timestamp: fields.text("timestamp")?,
-                behind: fields.behind()?,
+                behind: behind::read(&fields)?,
                 lineage: fields.lineage()?,
             })
         }
@@ -141,7 +142,7 @@ fn read(kind: &str, fields: &Map<String, Value>) -> Result<Position, WireError> 
             Position::PgCdc(PgCdc {
                 lsn: fields.text("lsn")?,
                 timestamp: fields.text("timestamp")?,
-                behind: fields.behind()?,
+                behind: behind::read(&fields)?,
                 origin: fields.origin()?,
                 lineage: fields.lineage()?,
             })
@@ -312,15 +313,6 @@ impl Fields<'_> {
             split: split.ok_or_else(|| self.wrong("split", "16 hexadecimal digits"))?,
             no: no.map_err(|_| self.wrong("chunk", "a whole number of 32 bits without a sign"))?,
         })
-    }
-
-    /// Both fields are there, or neither.
-    fn behind(&self) -> Result<Option<Behind>, WireError> {
-        if !self.fields.contains_key("applied_changes") {
-            return Ok(None);
-        }
-        let (changes, filter) = (self.unsigned("applied_changes")?, self.text("applied_filter")?);
-        Ok((changes > 0).then_some(Behind { changes, filter }))
     }
 
     fn increment(&self) -> Result<Option<u32>, WireError> {

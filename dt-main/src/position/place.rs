@@ -76,6 +76,7 @@ pub async fn wanted(config: &TaskConfig, args: &Rewind, loaded: &Loaded) -> Resu
         (None, None) => return Err(Error::fatal("a rewind of a stream to nowhere")),
     };
     let position = stream::checkpoint(config, source.as_mut(), target.as_ref(), whence).await?;
+    let position = uncounted(position);
     let skips = stored.as_ref().and_then(|stored| skips(source.as_ref(), &position, stored));
     if let Some(skips) = &skips
         && !args.allow_skip
@@ -83,8 +84,16 @@ pub async fn wanted(config: &TaskConfig, args: &Rewind, loaded: &Loaded) -> Resu
         return Err(Error::user(skips.clone())
             .hint("give an earlier place; to leave out what lies between on purpose, give --allow-skip"));
     }
-    drop(stream::open(config, source.as_mut(), target.as_mut(), Some(position.clone())).await?);
+    drop(stream::open(config, source.as_mut(), target.as_mut(), Some(position.clone()), false).await?);
     Ok(Wanted { position, stored, skips })
+}
+
+/// What several lanes had at a place is not what they have now: with the count gone, what they have left counts as nothing.
+fn uncounted(position: Position) -> Position {
+    match position.behind().is_some_and(|behind| behind.counted.is_some()) {
+        true => position.with_behind(None),
+        false => position,
+    }
 }
 
 /// Why changes may be left out.

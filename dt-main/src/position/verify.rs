@@ -119,7 +119,7 @@ async fn follows(config: &TaskConfig, outlook: &mut Outlook, loaded: &Loaded, fo
         }
         Err(error) => return found.refused(error),
     };
-    match stream::open(config, outlook.source.as_mut(), outlook.target.as_mut(), Some(resume.clone())).await {
+    match stream::open(config, outlook.source.as_mut(), outlook.target.as_mut(), Some(resume.clone()), false).await {
         Ok(stream) => {
             drop(stream);
             found.holds.push(format!("the source's log goes on from {}", super::told::place(&resume)));

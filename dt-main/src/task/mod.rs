@@ -2,6 +2,7 @@
 
 mod check;
 mod chunks;
+mod lanes;
 pub mod options;
 pub mod outlook;
 pub mod plan;

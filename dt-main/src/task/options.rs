@@ -1,7 +1,7 @@
 //! What the configuration asks of the parts that do the work.
 
 use dt_common::DbType;
-use dt_common::config::{ConflictPolicy, ExtractType, ResumeKind, SinkTarget, TaskConfig};
+use dt_common::config::{ConflictPolicy, ExtractType, ParallelType, ResumeKind, SinkTarget, TaskConfig};
 use dt_connector::retry::RetryBudget;
 use dt_connector::{Conflict, SinkOptions};
 use dt_pipeline::{BatchLimits, Order, PipelineOptions, RateLimit};
@@ -45,6 +45,25 @@ pub fn sink_options(config: &TaskConfig) -> SinkOptions {
     }
 }
 
+/// Over how many lanes a stream's changes are to be spread.
+pub fn lanes(config: &TaskConfig) -> u32 {
+    let wanted = match config.parallelizer.parallel_type {
+        // The source's transactions one after the other.
+        ParallelType::Serial => 1,
+        ParallelType::Snapshot
+        | ParallelType::RdbMerge
+        | ParallelType::RdbPartition
+        | ParallelType::Table
+        | ParallelType::Mongo
+        | ParallelType::Redis => config.parallelizer.parallel_size,
+    };
+    let lanes = match &config.sinker.target {
+        SinkTarget::Write(endpoint) => wanted.min(endpoint.max_connections),
+        SinkTarget::Dummy => 1,
+    };
+    u32::try_from(lanes.max(1)).unwrap_or(u32::MAX)
+}
+
 /// Batches are written as many at a time as tables are read, or as `[parallelizer] parallel_size` asks for, and at least
 /// as many as keep the target busy.
 pub fn sinkers(config: &TaskConfig) -> usize {
@@ -75,6 +94,7 @@ fn transaction_bytes(config: &TaskConfig) -> u64 {
     }
 }
 
+/// `parallel_tables`: how many tables are read at a time, or over how many lanes a stream is spread.
 pub fn pipeline_options(config: &TaskConfig, order: Order, parallel_tables: usize) -> PipelineOptions {
     let megabytes = |limit: Option<u64>| limit.map(|megabytes| megabytes * 1024 * 1024);
     let retry = RetryBudget { total: config.pipeline.max_retry };
@@ -91,7 +111,9 @@ pub fn pipeline_options(config: &TaskConfig, order: Order, parallel_tables: usiz
         Order::PerLane => {
             let memory = memory_or(STREAM_MEMORY_BYTES);
             // The larger the batch, the cheaper: what a stream has at hand goes into one.
-            let bytes = dt_pipeline::options::stream_batch_bytes(memory).min(transaction_bytes(config));
+            let most = dt_pipeline::options::stream_batch_bytes(memory, parallel_tables).min(transaction_bytes(config));
+            // With one lane there is room for the rest of a transaction.
+            let bytes = if lanes(config) == 1 { most / 4 * 3 } else { most };
             (memory, bytes, u64::MAX, BLOCK_BYTES as u64)
         }
     };
@@ -111,6 +133,10 @@ pub fn pipeline_options(config: &TaskConfig, order: Order, parallel_tables: usiz
             empty_age: match &config.resumer.kind {
                 ResumeKind::FromTarget(_) => age.max(dt_pipeline::options::EMPTY_AGE),
                 ResumeKind::Dummy | ResumeKind::FromLog | ResumeKind::FromDb(_) => age,
+            },
+            whole_bytes: match (order, lanes(config)) {
+                (Order::PerLane, 1) => batch_bytes / 3 * 4,
+                (Order::PerLane | Order::Any, _) => 0,
             },
             full_block_bytes,
         },

@@ -49,7 +49,7 @@ impl Outlook {
             ExtractType::MysqlCdc(_) | ExtractType::PgCdc(_) | ExtractType::MongoCdc(_) => {
                 let resume = stream::resume_point(config, target, loaded)?;
                 // Opening asks the source whether it can be followed from there, and reads nothing yet.
-                drop(stream::open(config, source, target, resume.clone()).await?);
+                drop(stream::open(config, source, target, resume.clone(), false).await?);
                 Ok(WouldStart::Stream(resume))
             }
         }

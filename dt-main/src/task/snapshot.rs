@@ -10,6 +10,7 @@ use dt_connector::retry::RetryBudget;
 use dt_connector::{ReadOptions, Target};
 use dt_pipeline::{End, Order, Outcome, Outset};
 use dt_resumer::Inscriber;
+use dt_resumer::held::Inscribed;
 use indicatif::MultiProgress;
 use tokio::sync::watch;
 
@@ -41,7 +42,7 @@ pub async fn run(
     // Only now that nothing stands against the start is the earlier run's record given up.
     store.set_earlier_run_aside(config, loaded.as_ref()).await?;
 
-    let inscriber = store.inscriber(config);
+    let inscriber = store.inscriber(config, Inscribed::Progress);
     take_back(&plan.taken_back, target.as_mut(), inscriber.as_deref()).await?;
     let counts_rows = inscriber.is_some();
     let outset = Outset { inscriber, ..plan.outset };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dt_common::config::{PositionTable, ResumeKind, TaskConfig};
 use dt_common::{DbType, Error, Result};
-use dt_resumer::held::{HeldStore, Holder, Lease, Peeked};
+use dt_resumer::held::{HeldStore, Holder, Inscribed, Lease, Peeked};
 use dt_resumer::mongo::{MongoOptions, MongoStore};
 use dt_resumer::sql::{SqlOptions, SqlStore};
 use dt_resumer::{Inscriber, Loaded, LogStore, Mirrored, PositionStore, Rewind};
@@ -72,9 +72,9 @@ impl Store {
 
     /// What writes positions together with rows, if they are kept in the target: from here on the store leaves them alone.
     /// Asked for once the positions are loaded.
-    pub fn inscriber(&mut self, config: &TaskConfig) -> Option<Arc<dyn Inscriber>> {
+    pub fn inscriber(&mut self, config: &TaskConfig, what: Inscribed) -> Option<Arc<dyn Inscriber>> {
         match (self, &config.resumer.kind) {
-            (Store::Table(table), ResumeKind::FromTarget(_)) => Some(table.truth_mut().inscribed()),
+            (Store::Table(table), ResumeKind::FromTarget(_)) => Some(table.truth_mut().inscribed(what)),
             (Store::Files { .. } | Store::Table(_), _) => None,
         }
     }

@@ -11,10 +11,12 @@ use dt_connector::retry::RetryBudget;
 use dt_connector::router::Router;
 use dt_connector::{Extractor, Followed, Source, StreamOptions, Target, Whence};
 use dt_pipeline::{End, Order, Outset};
+use dt_resumer::held::Inscribed;
 use dt_resumer::{Loaded, cdc};
 use tokio::sync::watch;
 
 use super::Ends;
+use super::lanes;
 use super::options::{BLOCK_BYTES, pipeline_options};
 use crate::progress::StreamProgress;
 
@@ -27,19 +29,30 @@ pub(super) async fn run(config: &TaskConfig, ends: Ends, stop: watch::Receiver<b
     if let Some(position) = &resume {
         cdc::announce(position);
     }
-    let extractor = open(config, source.as_mut(), target.as_mut(), resume).await?;
+    let identity = source.identity().to_owned();
+    let spread = lanes::spreading(config, &identity, target.as_mut(), resume.as_ref(), loaded.as_ref()).await?;
+    let count = spread.as_ref().map_or(1, |spread| spread.lanes.count as usize);
+    let counts = spread.as_ref().is_some_and(|spread| spread.lanes.tells_rules);
+    let extractor = open(config, source.as_mut(), target.as_mut(), resume, counts).await?;
     // Only now that nothing stands against the start is the earlier run's record given up.
     store.set_earlier_run_aside(config, loaded.as_ref()).await?;
     let filter = config.filter.fingerprint();
-    let outset = Outset { inscriber: store.inscriber(config), filter, ..Outset::default() };
+    let inscribed = if spread.is_some() { Inscribed::Lanes } else { Inscribed::Progress };
+    let inscriber = store.inscriber(config, inscribed);
+    let mut options = pipeline_options(config, Order::PerLane, count);
+    if spread.is_some() {
+        // A lane without changes costs nothing.
+        options.batch.empty_age = options.batch.age;
+    }
+    let outset = Outset { inscriber, filter, spread, ..Outset::default() };
 
     let outcome = dt_pipeline::driver::run(
         extractor,
-        // One lane, so one sinker: what one transaction changes, the next may change again.
-        vec![target.sinker()],
+        // One for each lane: what one batch of a lane changes, the next may change again.
+        (0..count).map(|_| target.sinker()).collect(),
         store.boxed(),
         outset,
-        pipeline_options(config, Order::PerLane, 1),
+        options,
         Arc::new(StreamProgress::new()),
         stop,
     )
@@ -83,7 +96,7 @@ pub fn resume_point(config: &TaskConfig, target: &dyn Target, loaded: Option<&Lo
 /// A transaction that was applied in part goes on with the filter that it was begun with.
 fn refuse_another_filter(config: &TaskConfig, position: &Position) -> Result<()> {
     match position.behind() {
-        Some(behind) if behind.filter != config.filter.fingerprint() => {
+        Some(behind) if behind.changes > 0 && behind.filter != config.filter.fingerprint() => {
             Err(Error::user("[filter] was changed in the midst of a large transaction")
                 .with("changes of it in the target", behind.changes)
                 .hint(
@@ -95,13 +108,15 @@ fn refuse_another_filter(config: &TaskConfig, position: &Position) -> Result<()>
 }
 
 /// An extractor of the changes from there on, once nothing is found that stands against it at either end.
+/// `counts_changes`: see [`StreamOptions::counts_changes`].
 pub async fn open(
     config: &TaskConfig,
     source: &mut dyn Source,
     target: &mut dyn Target,
     resume: Option<Position>,
+    counts_changes: bool,
 ) -> Result<Box<dyn Extractor>> {
-    let options = options(config, source, target)?;
+    let options = StreamOptions { counts_changes, ..options(config, source, target)? };
     let (filter, router) = (options.filter.clone(), options.router.clone());
     refuse_circles(source, target, &filter, &router).await?;
     let extractor = source.stream(resume, options).await?;
@@ -131,6 +146,7 @@ fn options(config: &TaskConfig, source: &dyn Source, target: &dyn Target) -> Res
         block_bytes: BLOCK_BYTES,
         task_id: config.task_id(),
         lineage,
+        counts_changes: false,
         allow_other_server: config.resumer.allow_other_server,
         retry: RetryBudget { total: config.pipeline.max_retry },
     })

@@ -14,7 +14,7 @@ use dt_connector::retry::RetryBudget;
 use dt_connector::{
     Acknowledger, Applying, Batch, Block, BlockContents, Event, Extractor, Failed, Outlet, RowFormat, Sinker, Stopped,
 };
-use dt_pipeline::{BatchLimits, Observer, Order, Outcome, Outset, PipelineOptions, RateLimit, Retried, run};
+use dt_pipeline::{BatchLimits, Observer, Order, Outcome, Outset, PipelineOptions, RateLimit, Retried, Spreading, run};
 use dt_resumer::loaded::Loaded;
 use dt_resumer::memory::MemoryStore;
 use dt_resumer::store::{PositionStore, SaveFailed};
@@ -71,6 +71,7 @@ impl LaneSender {
             progress: Some(at(self.lane, self.row + rows)),
             checkpoint: Some(at(self.lane, self.row + rows)),
             behind: 0,
+            spread: dt_connector::Spread::default(),
         };
         self.outlet.rows(block).await?;
         self.row += rows;
@@ -239,6 +240,7 @@ pub struct Run {
     pub bad_store: Option<BadStore>,
     pub options: PipelineOptions,
     pub sinkers: usize,
+    pub spread: Option<Spreading>,
     pub decide: Decide,
     pub stop: watch::Sender<bool>,
 }
@@ -258,6 +260,7 @@ impl Run {
                     bytes: 8 * 1024,
                     age: Duration::from_millis(100),
                     empty_age: Duration::from_millis(100),
+                    whole_bytes: 0,
                     full_block_bytes: u64::MAX,
                 },
                 checkpoint_interval: 10 * SEC,
@@ -267,6 +270,7 @@ impl Run {
                 apply_limit: RateLimit::default(),
             },
             sinkers: 2,
+            spread: None,
             decide: Arc::new(decide),
             stop: watch::Sender::new(false),
         }
@@ -281,7 +285,8 @@ impl Run {
             Some(bad) => Box::new(bad),
             None => Box::new(self.store.clone()),
         };
-        let (outset, watcher) = (Outset::default(), self.watcher.clone());
+        let outset = Outset { spread: self.spread.take(), ..Outset::default() };
+        let watcher = self.watcher.clone();
         let running = run(extractor, sinkers, store, outset, self.options, watcher, self.stop.subscribe());
         tokio::spawn(async { tokio::time::timeout(3600 * SEC, running).await.expect("the run hangs") })
     }

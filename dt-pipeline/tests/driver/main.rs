@@ -1,6 +1,7 @@
 //! The driver on a paused clock, between an extractor, sinkers and stores that do as they are told.
 
 mod fakes;
+mod spread;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dt_common::ladder::{Entry, Rung};
-use dt_common::position::{Position, PositionWrite};
+use dt_common::position::{Position, PositionWrite, wire};
 use dt_pipeline::Order;
 
 use crate::source::{Row, Source, row_of};
+use crate::spread::Kept;
 
 /// A claim that did not hold.
 pub type Checked = Result<(), String>;
@@ -33,6 +34,8 @@ pub struct Durable {
     pub last_checkpoint_was_none: bool,
     /// Of positions that are committed with rows: how many rows behind the checkpoint are there.
     pub behind: BTreeMap<u32, u64>,
+    /// Of a stream that several lanes apply.
+    pub kept: Kept,
     /// What the last transaction of each lane has written.
     inscribed: BTreeMap<u32, Vec<String>>,
 }
@@ -71,6 +74,30 @@ impl Durable {
         self.inscribed.insert(lane, position.statements.clone());
     }
 
+    /// The same for a lane of a stream that several lanes apply.
+    pub fn commit_lane(
+        &mut self,
+        source: &Source,
+        lane: u32,
+        rows: &[Row],
+        position: Option<&PositionWrite>,
+        again: bool,
+    ) {
+        let statements = position.map(|position| &position.statements);
+        if again && statements.is_some() && self.inscribed.get(&lane) == statements {
+            return;
+        }
+        self.commit(rows);
+        for &(_, row) in rows {
+            self.kept.apply(source, row);
+        }
+        for statement in statements.into_iter().flatten() {
+            let position = wire::from_json(statement).expect("a position");
+            self.kept.inscribe(&Entry { rung: Rung::Checkpoint, position });
+        }
+        self.inscribed.extend(statements.map(|statements| (lane, statements.clone())));
+    }
+
     /// Takes the rows of a lane back that were counted.
     pub fn take_back(&mut self, lane: u32) {
         self.committed.retain(|row, _| row.0 != lane);
@@ -82,7 +109,15 @@ impl Durable {
     pub fn save(&mut self, entries: &[Entry], source: &Source) -> Checked {
         self.saves += 1;
         for Entry { rung, position } in entries {
-            if source.inscribed && matches!(rung, Rung::Current | Rung::Checkpoint) && row_of(position).is_some() {
+            let is_spread = source.spread && source.inscribed;
+            if is_spread {
+                self.kept.save(&Entry { rung: *rung, position: position.clone() }, source)?;
+            }
+            if source.inscribed
+                && !is_spread
+                && matches!(rung, Rung::Current | Rung::Checkpoint)
+                && row_of(position).is_some()
+            {
                 // It is there already, and may have moved on.
                 continue;
             }
@@ -112,7 +147,7 @@ impl Durable {
                     };
                     let before = self.checkpoint.insert(lane, row).unwrap_or(0);
                     ensure(row >= before, || format!("checkpoint of lane {lane} went back from {before} to {row}"))?;
-                    let boundary = source.lane(lane).commits.contains(&row);
+                    let boundary = source.lane(lane).commits.contains(&row) || (is_spread && row == 0);
                     ensure(boundary, || format!("checkpoint of lane {lane} inside a transaction, at {row}"))?;
                 }
             }
@@ -146,9 +181,12 @@ impl Durable {
                     Order::Any => current,
                     Order::PerLane => checkpoint + of(&self.behind),
                 };
-                ensure(applied == there, || format!("lane {id}: {applied} rows, and {there} are recorded"))?;
+                if !source.spread {
+                    ensure(applied == there, || format!("lane {id}: {applied} rows, and {there} are recorded"))?;
+                }
                 let rows = self.committed.range((id, 0)..=(id, u64::MAX));
-                let once = rows.clone().count() as u64 == applied && rows.clone().all(|(_, &times)| times == 1);
+                let in_order = source.spread || rows.clone().count() as u64 == applied;
+                let once = in_order && rows.clone().all(|(_, &times)| times == 1);
                 ensure(once, || format!("lane {id}: not every row is there once and in order"))?;
             }
             if self.finished.contains(&id) {
@@ -183,6 +221,10 @@ impl Durable {
                     ensure(checkpoint == lane.rows, || format!("lane {}: ends at {checkpoint}", lane.id))?;
                     let told = self.acknowledged.get(&lane.id).copied().unwrap_or(0);
                     ensure(restarted || told == lane.rows, || format!("lane {}: told {told}", lane.id))?;
+                    if source.spread {
+                        self.kept.check_complete(source)?;
+                        continue;
+                    }
                     let truth: BTreeMap<u64, u64> = (1..=lane.rows).map(|row| (key_of(row), row)).collect();
                     for (key, row) in truth {
                         let held = self.upserted.get(&(lane.id, key)).copied();

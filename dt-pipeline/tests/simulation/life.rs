@@ -2,25 +2,26 @@
 //! operation takes a random time, so completions come in any order. A life ends by itself or by a crash after a given
 //! number of steps; a step is one input taken in or one action performed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use dt_common::ladder::{Entry, Recordable, Rung, Saved};
-use dt_common::position::{PositionWrite, Settle};
 use dt_common::{Error, ErrorClass, LaneId};
 use dt_connector::outlet::Delivery;
 use dt_connector::retry::RetryBudget;
-use dt_connector::{Batch, Event, Turn};
+use dt_connector::{Batch, Block, Event, Turn};
 use dt_pipeline::recorder::RecordOptions;
+use dt_pipeline::split::Splitter;
 use dt_pipeline::state::{Action, Input, State, StateOptions};
 use dt_pipeline::{BatchLimits, End, LaneGroup, Order, Outcome, Outset};
-use dt_resumer::Inscriber;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::chance::Chance;
 use crate::durable::{Checked, Durable, ensure};
-use crate::source::{Row, Source, row_of, rows_of};
+use crate::scribe::{Scribe, Verbatim};
+use crate::source::{Row, Source, rows_of};
+use crate::spread;
 
 /// What is built in wrong on purpose, to see that the checks see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,12 @@ pub enum Sabotage {
     NotSettled,
     /// Batches are committed out of their turn.
     OutOfTurn,
+    /// What is to go alone goes as any other.
+    GateIgnored,
+    /// What lanes have already is sent again.
+    LanesForgotten,
+    /// Nobody remembers how tables were spread.
+    RulesForgotten,
 }
 
 /// How a life goes, beside its schedule.
@@ -58,6 +65,10 @@ pub struct Circumstances {
     pub stop_at_ms: Option<u64>,
     /// The reader fails after so many deliveries.
     pub reader_fails_after: Option<u64>,
+    /// Over how many lanes a stream is to be spread.
+    pub lanes: u32,
+    /// The keyed table is spread by its key, and not in one lane.
+    pub by_key: bool,
     pub sabotage: Sabotage,
 }
 
@@ -79,6 +90,10 @@ pub struct Life<'a> {
     waiting: Vec<Operation>,
     budget: Arc<Semaphore>,
     lanes: Vec<Reading>,
+    splitter: Option<Splitter>,
+    // Parts of a block that are on their way.
+    parts: VecDeque<Delivery>,
+    written: spread::Written,
     reader_stopped: bool,
     delivered: u64,
     saving: usize,
@@ -109,25 +124,6 @@ enum Operation {
     Save(Recordable),
     Acknowledge(Saved),
     Stop,
-}
-
-/// Writes positions down as words: what it is, the row, and for a checkpoint how many rows behind it are there.
-#[derive(Debug)]
-struct Scribe;
-
-impl Inscriber for Scribe {
-    fn inscribe(&self, entries: &[Entry]) -> dt_common::Result<PositionWrite> {
-        let words = |entry: &Entry| {
-            let row = row_of(&entry.position).expect("a position of a row").1;
-            let behind = entry.position.behind().map_or(0, |behind| behind.changes);
-            match entry.rung {
-                Rung::Current => format!("current {row}"),
-                Rung::Checkpoint | Rung::Finished => format!("checkpoint {row} {behind}"),
-            }
-        };
-        let settle = Settle { wait: String::new(), written: None };
-        Ok(PositionWrite { guard: String::new(), statements: entries.iter().map(words).collect(), settle })
-    }
 }
 
 /// What a start would say of the lanes that are one table.
@@ -167,7 +163,17 @@ impl<'a> Life<'a> {
             };
             Reading { lane: lane.id, begins_after, next: begins_after + there + 1, started: false, ended: false }
         });
-        let lanes: Vec<Reading> = resumed.collect();
+        let mut lanes: Vec<Reading> = resumed.collect();
+        let spread = source.spread.then(|| durable.kept.begin(given.lanes));
+        let splitter = spread.map(|begin| {
+            if source.inscribed {
+                lanes[0].begins_after = begin.after;
+                lanes[0].next = begin.after + begin.there + 1;
+            }
+            spread::lanes(begin.lanes, source, given)
+        });
+        let count = splitter.as_ref().map(|lanes| lanes.count);
+        let splitter = splitter.map(Splitter::new);
         let options = StateOptions {
             sinkers: given.sinkers,
             batch: BatchLimits {
@@ -175,6 +181,7 @@ impl<'a> Life<'a> {
                 bytes: chance.between(16, 160),
                 age: Duration::from_millis(chance.between(1, 20)),
                 empty_age: Duration::from_millis(20),
+                whole_bytes: [0, chance.between(16, 240)][chance.between(0, 1) as usize],
                 full_block_bytes: chance.between(8, 40),
             },
             record: RecordOptions {
@@ -184,7 +191,12 @@ impl<'a> Life<'a> {
             },
         };
         let mut outset = outset(source, durable, &lanes);
-        outset.inscriber = source.inscribed.then(|| Arc::new(Scribe) as Arc<dyn Inscriber>);
+        outset.lanes = count;
+        outset.inscriber = match (source.inscribed, source.spread) {
+            (true, true) => Some(Arc::new(Verbatim)),
+            (true, false) => Some(Arc::new(Scribe)),
+            (false, _) => None,
+        };
         let state = State::new(options, outset);
         let mut pending = vec![(Duration::ZERO, Operation::Read)];
         pending.extend(given.stop_at_ms.map(|at| (Duration::from_millis(at), Operation::Stop)));
@@ -200,6 +212,9 @@ impl<'a> Life<'a> {
             pending,
             waiting: Vec::new(),
             lanes,
+            splitter,
+            parts: VecDeque::new(),
+            written: spread::Written::default(),
             now: Duration::ZERO,
             reader_stopped: false,
             delivered: 0,
@@ -272,12 +287,15 @@ impl<'a> Life<'a> {
     fn perform(&mut self, action: Action) -> Checked {
         match action {
             Action::Apply(batch) => {
-                let rows = rows_of(batch.chunks());
+                let rows: Vec<Row> = match self.source.spread {
+                    true => spread::numbers(&batch).into_iter().map(|row| (0, row)).collect(),
+                    false => rows_of(batch.chunks()),
+                };
                 ensure(!self.refused, || "a batch was handed out after one was refused".into())?;
                 let lane = batch.lane().0;
                 let of_table = batch.table().map(|table| table.target.table == lane.to_string());
                 let alone = rows.iter().all(|row| row.0 == lane) && of_table.unwrap_or(batch.is_ddl());
-                ensure(alone, || format!("a batch of lane {lane} holds rows of another"))?;
+                ensure(alone || self.source.spread, || format!("a batch of lane {lane} holds rows of another"))?;
                 let out = self.pending.iter().filter(|(_, left)| matches!(left, Operation::Commit { .. })).count();
                 ensure(out < self.given.sinkers, || "more batches out than sinkers".into())?;
                 self.begin(Operation::Commit { rows, batch: Some(batch), tried: false });
@@ -317,6 +335,10 @@ impl<'a> Life<'a> {
         if self.given.reader_fails_after.is_some_and(|after| self.delivered >= after) {
             return Some(Input::ReaderDone(Err(Error::fatal("the source is gone"))));
         }
+        if let Some(part) = self.parts.pop_front() {
+            self.begin(Operation::Read);
+            return Some(Input::Delivered(Box::new(part)));
+        }
         let open: Vec<usize> = (0..self.lanes.len()).filter(|&at| !self.lanes[at].ended).collect();
         if open.is_empty() {
             self.begin(Operation::ReaderReturns(Ok(())));
@@ -329,6 +351,10 @@ impl<'a> Life<'a> {
         let event = if source.order == Order::Any && !reading.started {
             reading.started = true;
             Delivery { event: Event::LaneStarted { lane: LaneId(lane.id), table: lane.table.clone() }, memory: None }
+        } else if source.spread && source.inscribed && !reading.started {
+            reading.started = true;
+            let block = spread::start(reading.begins_after, reading.next - 1 - reading.begins_after);
+            return self.send_parts(block, None);
         } else if reading.next > lane.rows {
             reading.ended = true;
             if source.order == Order::PerLane {
@@ -344,17 +370,29 @@ impl<'a> Life<'a> {
                 self.waiting.push(Operation::Read);
                 return None;
             };
-            let is_first = source.inscribed && !std::mem::replace(&mut reading.started, true);
+            let is_first = source.inscribed && !source.spread && !std::mem::replace(&mut reading.started, true);
             let begins_after = is_first.then_some(reading.begins_after);
             let block = lane.block(source, reading.next, last, begins_after);
             reading.next = last + 1;
             let read = self.read.entry(lane.id).or_default();
             *read = last.max(*read);
+            if source.spread {
+                return self.send_parts(block, Some(memory));
+            }
             Delivery { event: Event::Rows(Box::new(block)), memory: Some(memory) }
         };
         self.delivered += 1;
         self.begin(Operation::Read);
         Some(Input::Delivered(Box::new(event)))
+    }
+
+    fn send_parts(&mut self, block: Block, memory: Option<OwnedSemaphorePermit>) -> Option<Input> {
+        let splitter = self.splitter.as_mut().expect("a stream that is spread");
+        let is_open = self.given.sabotage == Sabotage::GateIgnored;
+        self.parts = spread::parts(splitter, block, memory, self.given.by_key, is_open);
+        self.delivered += 1;
+        self.begin(Operation::Read);
+        self.parts.pop_front().map(|part| Input::Delivered(Box::new(part)))
     }
 
     fn commit(&mut self, rows: Vec<Row>, batch: Option<Batch>, tried: bool) -> Result<Option<Input>, String> {
@@ -365,7 +403,7 @@ impl<'a> Life<'a> {
             return Ok(Some(Input::Applied { applied: batch.committed(), replaced_rows: 0 }));
         }
         let Some(mut batch) = batch else {
-            self.durable.commit(&rows);
+            self.write_rows(&rows);
             return Ok(None);
         };
         let in_turn = self.given.sabotage != Sabotage::OutOfTurn;
@@ -414,8 +452,18 @@ impl<'a> Life<'a> {
         Ok(Some(Input::Applied { applied: batch.committed(), replaced_rows: 0 }))
     }
 
+    fn write_rows(&mut self, rows: &[Row]) {
+        match self.source.spread {
+            true => self.durable.commit_lane(self.source, 0, rows, None, false),
+            false => self.durable.commit(rows),
+        }
+    }
+
     fn write(&mut self, rows: &[Row], batch: &Batch) {
         match batch.position() {
+            position if self.source.spread => {
+                self.durable.commit_lane(self.source, batch.lane().0, rows, position, batch.is_retried());
+            }
             Some(position) => self.durable.commit_with(batch.lane().0, rows, position, batch.is_retried()),
             None => self.durable.commit(rows),
         }
@@ -432,6 +480,10 @@ impl<'a> Life<'a> {
 
     // Before DDL and after it, all that is applied is recorded first.
     fn check_ddl(&self, rows: &[Row]) -> Checked {
+        if self.source.spread && self.source.inscribed {
+            // The lane's own position says that it has been; its order is checked with that of all.
+            return Ok(());
+        }
         for &(lane, row) in rows {
             let recorded = self.durable.checkpoint.get(&lane).copied().unwrap_or(0);
             let ddls = &self.source.lane(lane).ddls;
@@ -449,6 +501,11 @@ impl<'a> Life<'a> {
     fn check_order(&mut self, rows: &[Row]) -> Checked {
         if self.source.order == Order::Any {
             return Ok(());
+        }
+        if self.source.spread {
+            let numbers: Vec<u64> = rows.iter().map(|row| row.1).collect();
+            let committed = &self.durable.committed;
+            return self.written.check(self.source, &numbers, |row| committed.contains_key(&(0, row)));
         }
         for &(lane, row) in rows {
             let next = self.next_in_order.entry(lane).or_insert(1);
@@ -477,7 +534,11 @@ impl<'a> Life<'a> {
     // A crash redoes no more than what was applied within an interval and the saves around it.
     fn check_redo(&mut self) -> Checked {
         // Where positions are committed with rows, nothing is redone: that is checked with every step.
-        if self.source.inscribed || self.given.flaky_saves > 0 || self.given.sabotage != Sabotage::None {
+        if self.source.inscribed
+            || self.source.spread
+            || self.given.flaky_saves > 0
+            || self.given.sabotage != Sabotage::None
+        {
             return Ok(());
         }
         let bound = Duration::from_millis(self.given.interval_ms + 3 * self.given.slowest_ms);
@@ -510,7 +571,7 @@ impl<'a> Life<'a> {
             match operation {
                 Operation::Commit { batch: Some(batch), .. } if batch.turn().is_some_and(|turn| !turn.has_come()) => {}
                 Operation::Commit { rows, batch: Some(batch), .. } => self.write(&rows, &batch),
-                Operation::Commit { rows, batch: None, .. } => self.durable.commit(&rows),
+                Operation::Commit { rows, batch: None, .. } => self.write_rows(&rows),
                 // A save of several entries may be torn between two of them.
                 Operation::Save(recordable) => {
                     let entries = recordable.entries();

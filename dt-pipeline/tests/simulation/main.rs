@@ -4,7 +4,9 @@
 mod chance;
 mod durable;
 mod life;
+mod scribe;
 mod source;
+mod spread;
 
 use std::collections::BTreeMap;
 
@@ -35,6 +37,8 @@ fn circumstances(chance: &mut Chance) -> Circumstances {
         refused_applies: 0,
         stop_at_ms: None,
         reader_fails_after: None,
+        lanes: chance.between(1, 4) as u32,
+        by_key: !chance.one_in(3),
         sabotage: Sabotage::None,
     }
 }
@@ -161,6 +165,9 @@ fn the_checks_see_what_is_built_in_wrong() {
         (Order::Any, Sabotage::NoTicks),
         (Order::Any, Sabotage::OutOfTurn),
         (Order::PerLane, Sabotage::NotSettled),
+        (Order::PerLane, Sabotage::GateIgnored),
+        (Order::PerLane, Sabotage::LanesForgotten),
+        (Order::PerLane, Sabotage::RulesForgotten),
     ] {
         let caught = caught(order, sabotage);
         println!("{order:?} with {sabotage:?}: {caught} of 300 runs are caught");

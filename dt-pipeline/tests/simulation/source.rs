@@ -10,6 +10,7 @@ use dt_connector::{Block, BlockContents, Change, Op, RowFormat};
 use dt_pipeline::Order;
 
 use crate::chance::Chance;
+use crate::spread;
 
 /// A row by its lane and its number in it, counted from 1.
 pub type Row = (u32, u64);
@@ -22,6 +23,8 @@ pub struct Source {
     pub grouped: u32,
     /// Positions are committed together with rows.
     pub inscribed: bool,
+    /// One stream, spread over several lanes ([`crate::spread`]).
+    pub spread: bool,
 }
 
 pub struct Lane {
@@ -38,8 +41,10 @@ pub struct Lane {
 
 impl Source {
     pub fn random(order: Order, chance: &mut Chance) -> Self {
-        let lanes = (0..chance.between(1, 4) as u32).map(|id| {
-            let rows = if chance.one_in(6) { 0 } else { chance.between(1, 40) };
+        let spread = order == Order::PerLane && chance.one_in(2);
+        let count = if spread { 1 } else { chance.between(1, 4) as u32 };
+        let lanes = (0..count).map(|id| {
+            let rows = if chance.one_in(6) { 0 } else { chance.between(1, if spread { 50 } else { 40 }) };
             let keyed = order == Order::PerLane || !chance.one_in(4);
             let ddls: Vec<u64> = (1..=rows).filter(|_| order == Order::PerLane && chance.one_in(15)).collect();
             // DDL is a transaction by itself.
@@ -52,7 +57,7 @@ impl Source {
             Order::Any => chance.between(0, lanes.len() as u64) as u32,
             Order::PerLane => 0,
         };
-        Source { order, lanes, grouped, inscribed: chance.one_in(2) }
+        Source { order, lanes, grouped, inscribed: chance.one_in(2), spread }
     }
 
     /// What is recorded of the group when it begins.
@@ -86,23 +91,25 @@ impl Lane {
             Order::Any => (None, 0),
             Order::PerLane => (Some(commit).filter(|&commit| commit >= first).or(begins_after), last - commit),
         };
-        let contents = match self.ddls.contains(&first) {
+        let (contents, data) = match self.ddls.contains(&first) {
+            _ if source.spread => spread::changes(source, first, last),
             true => {
                 let op = Op::Ddl { command: 0..data.len() };
-                BlockContents::Changes(vec![Change { table: self.table.clone(), op }])
+                (BlockContents::Changes(vec![Change { table: self.table.clone(), op }]), Bytes::from(data))
             }
-            false => BlockContents::Rows(self.table.clone()),
+            false => (BlockContents::Rows(self.table.clone()), Bytes::from(data)),
         };
         Block {
             lane: LaneId(self.id),
             contents,
             format: RowFormat::MysqlText,
-            data: Bytes::from(data),
+            data,
             rows: last - first + 1,
             // Where positions are committed with rows, rows without a key are counted.
             progress: (self.keyed || source.inscribed).then(|| at(self.id, last)),
             checkpoint: checkpoint.map(|row| at(self.id, row)),
             behind,
+            spread: dt_connector::Spread::default(),
         }
     }
 
@@ -138,7 +145,7 @@ fn table(lane: u32) -> Arc<RoutedTable> {
 }
 
 /// The position after a row; the pipeline never looks inside, so any variant serves that can say what is behind it.
-fn at(lane: u32, row: u64) -> Position {
+pub fn at(lane: u32, row: u64) -> Position {
     Position::MysqlCdc(position::MysqlCdc {
         server_id: lane.to_string(),
         binlog_filename: String::new(),

@@ -15,8 +15,8 @@ pub(crate) mod rows;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dt_common::Result;
-use dt_common::ladder::{Recordable, Saved};
+use dt_common::ladder::{Entry, Recordable, Saved};
+use dt_common::{Position, Result};
 
 pub use fence::{Fence, Holder};
 pub use lease::{LEASE, Lease, RENEWED_EVERY};
@@ -30,10 +30,34 @@ pub trait HeldStore: PositionStore {
     /// From here on progress is written in the transactions of the rows that it stands for (see [`Inscriber`]), and is
     /// there before it is saved: what is saved leaves it as it is, for it may have moved on. Called once the positions are
     /// loaded.
-    fn inscribed(&mut self) -> Arc<dyn Inscriber>;
+    fn inscribed(&mut self, what: Inscribed) -> Arc<dyn Inscriber>;
 
     /// The lease, to be given back when all writing is over.
     fn lease(&self) -> Lease;
+}
+
+/// Which positions are written together with rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inscribed {
+    /// How far tables and streams are.
+    Progress,
+    /// How far each lane of a stream is. How far all of them are is saved as ever, for none of them knows it.
+    Lanes,
+}
+
+impl Inscribed {
+    /// Whether the position is one that moves with rows. How a table is split comes before its rows, and that a table or a
+    /// chunk is finished comes after them.
+    pub(crate) fn holds(self, entry: &Entry) -> bool {
+        match &entry.position {
+            Position::RdbSnapshot(_) | Position::RdbSnapshotRows(_) | Position::None => true,
+            Position::MysqlCdc(_) | Position::PgCdc(_) | Position::MongoCdc(_) | Position::Redis(_) => match self {
+                Inscribed::Progress => true,
+                Inscribed::Lanes => false,
+            },
+            Position::RdbSnapshotFinished(_) | Position::RdbSnapshotSplit(_) => false,
+        }
+    }
 }
 
 #[async_trait]

@@ -7,6 +7,8 @@
 //! | `SnapshotChunk` | a chunk of a table, in progress or complete |
 //! | `CdcDoing` | what a stream is resumed from: the checkpoint, and with MongoDB the current position |
 //! | `CdcCurrent` | how far a stream is; with MongoDB the checkpoint |
+//! | `CdcLane` | how far one lane of a stream is, where several apply it |
+//! | `CdcSpread` | how a table's changes are spread over those lanes |
 //! | `Fence` | who may write: no position ([`super::fence`]) |
 //!
 //! The first, the second and `CdcDoing` are what ape-dts writes, under keys of its own (`schema-tb`), which may collide:
@@ -30,6 +32,8 @@ pub(crate) const DOING: &str = "SnapshotDoing";
 pub(crate) const FINISHED: &str = "SnapshotFinished";
 const CDC: &str = "CdcDoing";
 const CDC_CURRENT: &str = "CdcCurrent";
+const LANE: &str = "CdcLane";
+const SPREAD: &str = "CdcSpread";
 
 /// What tells a position's row from the others of its task.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +54,8 @@ impl Place {
             Slot::Current(DbType::Mongo) => place(CDC, DbType::Mongo.to_string()),
             Slot::Checkpoint(db_type) => place(CDC, db_type.to_string()),
             Slot::Current(db_type) => place(CDC_CURRENT, db_type.to_string()),
+            Slot::Lane(db_type, no) => place(LANE, format!("{db_type}#{no}")),
+            Slot::Spread(_, table) => place(SPREAD, key::of_table(table)),
             Slot::Nothing => None,
         }
     }
@@ -140,11 +146,14 @@ fn entry_of(row: &Row) -> Result<Entry, String> {
                 Rung::Current
             }
         }
+        (LANE | SPREAD, true) => Rung::Checkpoint,
         (FINISHED, false) => Rung::Finished,
         (DOING | CHUNK, false) => Rung::Current,
         (DOING | CHUNK | FINISHED, true) => return Err(format!("a {} holds no place of a stream", row.resumer_type)),
         (CDC | CDC_CURRENT, false) if position == Position::None => Rung::Checkpoint,
-        (CDC | CDC_CURRENT, false) => return Err(format!("a {} holds no position of a table", row.resumer_type)),
+        (CDC | CDC_CURRENT | LANE | SPREAD, false) => {
+            return Err(format!("a {} holds no position of a table", row.resumer_type));
+        }
         (other, _) => return Err(format!("`{other}` is not a known resumer_type")),
     };
     let entry = Entry { rung, position };
@@ -153,7 +162,10 @@ fn entry_of(row: &Row) -> Result<Entry, String> {
         Slot::Finished(..) => says == FINISHED,
         Slot::InProgress(..) => says == DOING,
         Slot::Chunk(..) => says == CHUNK,
-        Slot::Current(_) | Slot::Checkpoint(_) | Slot::Nothing => true,
+        Slot::Lane(..) => says == LANE,
+        Slot::Spread(..) => says == SPREAD,
+        Slot::Current(_) | Slot::Checkpoint(_) => says == CDC || says == CDC_CURRENT,
+        Slot::Nothing => true,
     };
     if fits { Ok(entry) } else { Err(format!("resumer_type is {says}, and position_data is of another type")) }
 }
@@ -186,19 +198,4 @@ pub(crate) fn finished_tables(newest: &BTreeMap<Place, (&Entry, Slot)>) -> BTree
         _ => None,
     };
     newest.values().filter_map(|(entry, _)| finished(entry)).collect()
-}
-
-/// Whether the position is one that moves with rows. How a table is split comes before its rows, and that a table or a chunk
-/// is finished comes after them.
-pub(crate) fn moves_with_rows(entry: &Entry) -> bool {
-    match &entry.position {
-        Position::RdbSnapshot(_)
-        | Position::RdbSnapshotRows(_)
-        | Position::MysqlCdc(_)
-        | Position::PgCdc(_)
-        | Position::MongoCdc(_)
-        | Position::Redis(_)
-        | Position::None => true,
-        Position::RdbSnapshotFinished(_) | Position::RdbSnapshotSplit(_) => false,
-    }
 }

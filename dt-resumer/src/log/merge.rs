@@ -31,7 +31,12 @@ pub(crate) fn merge(own: &Slots, other: &Slots, config: &Slots) -> Slots {
 fn subject((slot, _): (&Slot, &Stored)) -> Slot {
     match slot {
         Slot::Finished(db_type, table) | Slot::Chunk(db_type, table, _) => Slot::InProgress(*db_type, table.clone()),
-        Slot::InProgress(..) | Slot::Current(_) | Slot::Checkpoint(_) | Slot::Nothing => slot.clone(),
+        Slot::InProgress(..)
+        | Slot::Current(_)
+        | Slot::Checkpoint(_)
+        | Slot::Lane(..)
+        | Slot::Spread(..)
+        | Slot::Nothing => slot.clone(),
     }
 }
 
@@ -40,7 +45,9 @@ fn counting<'a>(place: &'a Slots, subject: &Slot) -> Vec<&'a Stored> {
         Slot::InProgress(db_type, table) | Slot::Finished(db_type, table) | Slot::Chunk(db_type, table, _) => {
             place.of_table(*db_type, table)
         }
-        Slot::Current(_) | Slot::Checkpoint(_) | Slot::Nothing => place.get(subject).into_iter().collect(),
+        Slot::Current(_) | Slot::Checkpoint(_) | Slot::Lane(..) | Slot::Spread(..) | Slot::Nothing => {
+            place.get(subject).into_iter().collect()
+        }
     }
 }
 
@@ -70,9 +77,13 @@ impl Home {
     pub(crate) fn of(slot: &Slot) -> Home {
         match slot {
             Slot::Finished(..) => Home::Finished,
-            Slot::InProgress(..) | Slot::Chunk(..) | Slot::Current(_) | Slot::Checkpoint(_) | Slot::Nothing => {
-                Home::Position
-            }
+            Slot::InProgress(..)
+            | Slot::Chunk(..)
+            | Slot::Current(_)
+            | Slot::Checkpoint(_)
+            | Slot::Lane(..)
+            | Slot::Spread(..)
+            | Slot::Nothing => Home::Position,
         }
     }
 

@@ -39,8 +39,8 @@ use tokio::sync::Mutex;
 
 use crate::held::fence::Holder;
 use crate::held::lease::{Held as _, LEASE, Lease};
-use crate::held::rows::{self, Row, moves_with_rows};
-use crate::held::{DEFAULT_TABLE, HeldStore, Peeked};
+use crate::held::rows::{self, Row};
+use crate::held::{DEFAULT_TABLE, HeldStore, Inscribed, Peeked};
 use crate::loaded::Loaded;
 use crate::rewind::Rewind;
 use crate::store::{Inscriber, PositionStore, SaveFailed};
@@ -85,8 +85,8 @@ pub struct MongoStore {
     lease: Lease,
     writer: Writer,
     collection: Arc<str>,
-    // Progress is written by whoever writes the rows; see `inscribed`.
-    is_inscribed: bool,
+    // What is written by whoever writes the rows; see `inscribed`.
+    inscribed: Option<Inscribed>,
 }
 
 impl MongoStore {
@@ -104,7 +104,7 @@ impl MongoStore {
         let collection = Arc::from(names.collection());
         let held = Arc::new(Mutex::new(Held { session, names, fence, is_over: false }));
         let lease = Lease::kept(held.clone());
-        Ok(MongoStore { held, lease, writer, collection, is_inscribed: false })
+        Ok(MongoStore { held, lease, writer, collection, inscribed: None })
     }
 
     /// Ends the store and gives its lease back.
@@ -137,8 +137,8 @@ impl fmt::Debug for MongoStore {
 }
 
 impl HeldStore for MongoStore {
-    fn inscribed(&mut self) -> Arc<dyn Inscriber> {
-        self.is_inscribed = true;
+    fn inscribed(&mut self, what: Inscribed) -> Arc<dyn Inscriber> {
+        self.inscribed = Some(what);
         Arc::new(self.writer.clone())
     }
 
@@ -155,7 +155,7 @@ impl PositionStore for MongoStore {
     }
 
     async fn save(&mut self, recordable: Recordable) -> Result<Saved, SaveFailed> {
-        let kept = |entry: &&Entry| !self.is_inscribed || !moves_with_rows(entry);
+        let kept = |entry: &&Entry| self.inscribed.is_none_or(|what| !what.holds(entry));
         let entries: Vec<Entry> = recordable.entries().iter().filter(kept).cloned().collect();
         match self.write(&self.writer.write(&entries, By::Store)).await {
             // Invariant 1: the server has confirmed the commit.

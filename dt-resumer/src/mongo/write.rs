@@ -109,7 +109,7 @@ impl Writer {
     fn slot(&self, place: &Place, slot: &Slot) -> u64 {
         match slot {
             // One batch after the other.
-            Slot::Current(_) | Slot::Checkpoint(_) | Slot::Nothing => 0,
+            Slot::Current(_) | Slot::Checkpoint(_) | Slot::Lane(..) | Slot::Spread(..) | Slot::Nothing => 0,
             Slot::InProgress(..) | Slot::Chunk(..) | Slot::Finished(..) => {
                 let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
                 let turn = turns.entry(place.clone()).or_default();

@@ -33,13 +33,13 @@ use dt_common::position::line::Stamp;
 use dt_common::{Error, Result, TableId};
 use tokio::sync::Mutex;
 
-pub use crate::held::{DEFAULT_TABLE, Fence, Holder, LEASE, Lease, Peeked, RENEWED_EVERY};
+pub use crate::held::{DEFAULT_TABLE, Fence, Holder, Inscribed, LEASE, Lease, Peeked, RENEWED_EVERY};
 pub use dialect::Dialect;
 pub use write::{Limits, PositionWriter};
 
 use crate::held::HeldStore;
 use crate::held::lease::Held as _;
-use crate::held::rows::{self, Read, Row, moves_with_rows};
+use crate::held::rows::{self, Read, Row};
 use crate::loaded::Loaded;
 use crate::rewind::{Forget, Rewind};
 use crate::store::{Inscriber, PositionStore, SaveFailed};
@@ -84,8 +84,8 @@ pub struct SqlStore {
     lease: Lease,
     writer: PositionWriter,
     table: Arc<str>,
-    // Progress is written by whoever writes the rows; see `inscribed`.
-    is_inscribed: bool,
+    // What is written by whoever writes the rows; see `inscribed`.
+    inscribed: Option<Inscribed>,
 }
 
 impl SqlStore {
@@ -106,13 +106,13 @@ impl SqlStore {
         let name = Arc::from(dialect.table(&table));
         let held = Arc::new(Mutex::new(Held { session, dialect, table, task_id, fence, is_over: false }));
         let lease = Lease::kept(held.clone());
-        Ok(SqlStore { held, lease, writer, table: name, is_inscribed: false })
+        Ok(SqlStore { held, lease, writer, table: name, inscribed: None })
     }
 
     /// From here on progress is written in the transactions of the rows that it stands for (see [`Inscriber`]), and is
     /// there before it is saved: what is saved leaves it as it is, for it may have moved on.
-    pub fn inscribed(&mut self) -> Arc<dyn Inscriber> {
-        self.is_inscribed = true;
+    pub fn inscribed(&mut self, what: Inscribed) -> Arc<dyn Inscriber> {
+        self.inscribed = Some(what);
         Arc::new(self.writer.clone())
     }
 
@@ -156,8 +156,8 @@ impl fmt::Debug for SqlStore {
 }
 
 impl HeldStore for SqlStore {
-    fn inscribed(&mut self) -> Arc<dyn Inscriber> {
-        SqlStore::inscribed(self)
+    fn inscribed(&mut self, what: Inscribed) -> Arc<dyn Inscriber> {
+        SqlStore::inscribed(self, what)
     }
 
     fn lease(&self) -> Lease {
@@ -181,13 +181,12 @@ impl PositionStore for SqlStore {
 
     async fn save(&mut self, recordable: Recordable) -> Result<Saved, SaveFailed> {
         let entries = recordable.entries();
-        let written = match self.is_inscribed {
-            true => {
-                let not_inscribed: Vec<Entry> =
-                    entries.iter().filter(|entry| !moves_with_rows(entry)).cloned().collect();
-                self.writer.statements(&not_inscribed)
+        let written = match self.inscribed {
+            Some(what) => {
+                let not_inscribed = entries.iter().filter(|entry| !what.holds(entry));
+                self.writer.statements(&not_inscribed.cloned().collect::<Vec<Entry>>())
             }
-            false => self.writer.statements(entries),
+            None => self.writer.statements(entries),
         };
         let written = match written {
             Ok(write) => self.write(&write).await,

@@ -178,8 +178,10 @@ impl Inscriber for PositionWriter {
 fn too_large(slot: &Slot, bytes: usize, most: usize) -> Error {
     let error = Error::user("a position is larger than the position table takes");
     let error = match slot {
-        Slot::InProgress(_, table) | Slot::Chunk(_, table, _) | Slot::Finished(_, table) => error.with("table", table),
-        Slot::Current(db_type) | Slot::Checkpoint(db_type) => error.with("stream of", db_type),
+        Slot::InProgress(_, table) | Slot::Chunk(_, table, _) | Slot::Finished(_, table) | Slot::Spread(_, table) => {
+            error.with("table", table)
+        }
+        Slot::Current(db_type) | Slot::Checkpoint(db_type) | Slot::Lane(db_type, _) => error.with("stream of", db_type),
         Slot::Nothing => error,
     };
     error.with("bytes", bytes).with("at most", most)

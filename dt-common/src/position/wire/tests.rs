@@ -1,6 +1,8 @@
 use super::*;
 use proptest::prelude::*;
 
+use crate::position::{Behind, Counted, Share};
+
 fn error(json: &str) -> WireError {
     from_json(json).expect_err(json)
 }
@@ -143,7 +145,23 @@ fn table() -> impl Strategy<Value = TableId> {
 }
 
 fn behind() -> impl Strategy<Value = Option<Behind>> {
-    proptest::option::of((1..u64::MAX, any::<String>()).prop_map(|(changes, filter)| Behind { changes, filter }))
+    let plain = (1..u64::MAX, any::<String>());
+    let plain = plain.prop_map(|(changes, filter)| Behind { changes, filter, counted: None });
+    let counted = (0..u64::MAX / 2, any::<String>(), 0..u64::MAX / 2, share());
+    let counted = counted.prop_map(|(changes, filter, before, share)| Behind {
+        changes,
+        filter,
+        counted: Some(Box::new(Counted { before, share })),
+    });
+    proptest::option::of(prop_oneof![plain, counted])
+}
+
+fn share() -> impl Strategy<Value = Share> {
+    let lane = (0..1000_u32, 1..1000_u32).prop_map(|(no, more)| Share::Lane { no, of: no + more });
+    let by = proptest::option::of(proptest::collection::vec(0..1000_usize, 0..4));
+    let table = (any::<String>(), any::<String>(), by)
+        .prop_map(|(schema, table, by)| Share::Table { table: TableId::new(schema, table), by });
+    prop_oneof![Just(Share::All), lane, table]
 }
 
 fn lineage() -> impl Strategy<Value = Lineage> {

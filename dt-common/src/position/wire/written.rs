@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::{bounds, to_hex};
+use super::{behind, bounds, to_hex};
 use crate::position::{
-    Behind, Chunk, KeyPart, KeyText, Lineage, MongoCdc, OrderKey, PgCdc, Position, RdbSnapshot, RdbSnapshotFinished,
+    Chunk, KeyPart, KeyText, Lineage, MongoCdc, OrderKey, PgCdc, Position, RdbSnapshot, RdbSnapshotFinished,
     RdbSnapshotRows, RdbSnapshotSplit, Redis,
 };
 
@@ -91,7 +91,7 @@ pub(super) enum Written<'a> {
         gtid_set: &'a str,
         timestamp: &'a str,
         #[serde(flatten)]
-        behind: WrittenBehind<'a>,
+        behind: behind::Written<'a>,
         #[serde(flatten)]
         lineage: WrittenLineage<'a>,
     },
@@ -103,7 +103,7 @@ pub(super) enum Written<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         timeline: Option<u32>,
         #[serde(flatten)]
-        behind: WrittenBehind<'a>,
+        behind: behind::Written<'a>,
         #[serde(flatten)]
         lineage: WrittenLineage<'a>,
     },
@@ -143,24 +143,6 @@ pub(super) struct WrittenLineage<'a> {
     source: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-pub(super) struct WrittenBehind<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    applied_changes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    applied_filter: Option<&'a str>,
-}
-
-impl<'a> From<&'a Option<Behind>> for WrittenBehind<'a> {
-    fn from(behind: &'a Option<Behind>) -> Self {
-        let behind = behind.as_ref();
-        WrittenBehind {
-            applied_changes: behind.map(|behind| behind.changes),
-            applied_filter: behind.map(|behind| behind.filter.as_str()),
-        }
-    }
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -230,7 +212,7 @@ impl<'a> From<&'a Position> for Written<'a> {
                 next_event_position: cdc.next_event_position,
                 gtid_set: &cdc.gtid_set,
                 timestamp: &cdc.timestamp,
-                behind: WrittenBehind::from(&cdc.behind),
+                behind: behind::Written::from(&cdc.behind),
                 lineage: WrittenLineage::from(&cdc.lineage),
             },
             Position::PgCdc(PgCdc { lsn, timestamp, behind, origin, lineage }) => Written::PgCdc {
@@ -238,7 +220,7 @@ impl<'a> From<&'a Position> for Written<'a> {
                 timestamp,
                 slot: origin.as_ref().map(|origin| origin.slot.as_str()),
                 timeline: origin.as_ref().map(|origin| origin.timeline),
-                behind: WrittenBehind::from(behind),
+                behind: behind::Written::from(behind),
                 lineage: WrittenLineage::from(lineage),
             },
             Position::MongoCdc(MongoCdc { resume_token, operation_time, increment, timestamp, lineage }) => {

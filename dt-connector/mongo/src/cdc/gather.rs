@@ -123,6 +123,7 @@ impl Gatherer {
             progress: Some(position.clone()),
             checkpoint: Some(position),
             behind: 0,
+            spread: dt_connector::Spread::default(),
         };
         (block, place)
     }
@@ -171,6 +172,7 @@ impl Gatherer {
             progress: position.clone(),
             checkpoint: position,
             behind: 0,
+            spread: dt_connector::Spread::default(),
         };
         Some((block, place))
     }

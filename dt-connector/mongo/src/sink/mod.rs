@@ -31,7 +31,7 @@ use dt_common::config::{Endpoint, Events};
 use dt_common::position::PositionWrite;
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, Result, TableId};
-use dt_connector::{Held, RowFormat, SinkOptions, Sinker, Target};
+use dt_connector::{Held, RowFormat, SinkOptions, Sinker, Spreader, Target};
 
 use crate::catalog;
 use crate::config::Address;
@@ -101,6 +101,11 @@ impl Target for MongoTarget {
     async fn check_changes(&mut self, _tables: &[TableId], _events: Events, _truncates: bool) -> Result<()> {
         // A stream of MongoDB meets its collections as it goes, and its target's privileges with them.
         Ok(())
+    }
+
+    async fn spreader(&mut self) -> Result<Option<Box<dyn Spreader>>> {
+        // Lanes of MongoDB are not built yet.
+        Ok(None)
     }
 
     async fn holds_rows(&mut self, tables: &[TableId]) -> Result<Vec<Held>> {

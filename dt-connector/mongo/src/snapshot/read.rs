@@ -270,6 +270,7 @@ impl Reader {
             progress: Some(position),
             checkpoint: None,
             behind: 0,
+            spread: dt_connector::Spread::default(),
         };
         self.outlet.rows(sending).await?;
         progress.rows += rows;

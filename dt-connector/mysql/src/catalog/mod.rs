@@ -1,7 +1,7 @@
 //! The source's tables: columns, keys, and the key each table is read by.
 
 mod held;
-mod key;
+pub mod key;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -58,7 +58,7 @@ pub async fn tables(conn: &mut Conn, flavor: Flavor, filter: &Filter) -> Result<
     }
 
     let mut columns = columns(conn, &within).await?;
-    let mut indexes = indexes(conn, flavor, &within).await?;
+    let mut indexes = unique_indexes(conn, flavor, &within).await?;
     for id in passing.keys() {
         if let Some(condition) = filter.condition(id) {
             check_condition(conn, id, condition).await?;
@@ -100,7 +100,7 @@ pub struct Definition {
 pub async fn definition(conn: &mut Conn, flavor: Flavor, filter: &Filter, id: &TableId) -> Result<Option<Definition>> {
     let within = format!("table_schema = {} AND table_name = {}", sql::string(&id.schema), sql::string(&id.table));
     let Some(all) = columns(conn, &within).await?.remove(id) else { return Ok(None) };
-    let indexes = indexes(conn, flavor, &within).await?.remove(id).unwrap_or_default();
+    let indexes = unique_indexes(conn, flavor, &within).await?.remove(id).unwrap_or_default();
     let schema = schema(id.clone(), all.clone(), &indexes, 0, filter)?;
     let kinds: Vec<String> =
         query(conn, format!("SELECT table_type FROM information_schema.tables WHERE {within}")).await?;
@@ -213,7 +213,8 @@ pub async fn columns(conn: &mut Conn, within: &str) -> Result<HashMap<TableId, V
 }
 
 /// Every table's unique indexes that cover whole columns.
-async fn indexes(conn: &mut Conn, flavor: Flavor, within: &str) -> Result<HashMap<TableId, Vec<Index>>> {
+/// Every table's unique indexes, those of prefixes and expressions included.
+pub async fn unique_indexes(conn: &mut Conn, flavor: Flavor, within: &str) -> Result<HashMap<TableId, Vec<Index>>> {
     // An index that the optimizer is told not to see cannot be forced either.
     let usable = match flavor {
         Flavor::Mysql => "IF(is_visible = 'YES', 1, 0)",
@@ -256,7 +257,7 @@ pub async fn unique_columns(
     flavor: Flavor,
     within: &str,
 ) -> Result<HashMap<TableId, Vec<UniqueColumns>>> {
-    let tables = indexes(conn, flavor, within).await?;
+    let tables = unique_indexes(conn, flavor, within).await?;
     let columns =
         |indexes: Vec<Index>| indexes.into_iter().filter(|index| index.whole).map(|index| index.columns).collect();
     Ok(tables.into_iter().map(|(id, indexes)| (id, columns(indexes))).collect())

@@ -301,6 +301,7 @@ impl Assembler {
             progress: Some(self.place.position(self.seconds, &self.lineage)),
             checkpoint,
             behind,
+            spread: dt_connector::Spread::default(),
         }))
     }
 

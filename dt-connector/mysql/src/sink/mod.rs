@@ -5,6 +5,7 @@ pub mod check;
 mod failure;
 mod inscription;
 mod load;
+mod spread;
 pub mod statement;
 mod write;
 
@@ -16,11 +17,12 @@ use dt_common::config::{Endpoint, Events};
 use dt_common::position::PositionWrite;
 use dt_common::schema::RoutedTable;
 use dt_common::{Result, TableId};
-use dt_connector::{Held, RowFormat, SinkOptions, Sinker, Target};
+use dt_connector::{Held, RowFormat, SinkOptions, Sinker, Spreader, Target};
 
 use crate::catalog;
 use crate::config::Address;
 use crate::connect::{self, Server, Session};
+use spread::MysqlSpreader;
 use statement::{Duplicates, WritePlan};
 
 /// A MySQL or MariaDB server to write to.
@@ -100,6 +102,13 @@ impl Target for MysqlTarget {
     async fn check_changes(&mut self, _tables: &[TableId], _events: Events, _truncates: bool) -> Result<()> {
         // A stream of MySQL meets its tables as it goes, and its target's privileges with them.
         Ok(())
+    }
+
+    async fn spreader(&mut self) -> Result<Option<Box<dyn Spreader>>> {
+        if !self.options.disable_foreign_key_checks {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(MysqlSpreader::new(self.address.clone(), self.server.clone(), self.session()))))
     }
 
     async fn holds_rows(&mut self, tables: &[TableId]) -> Result<Vec<Held>> {

@@ -300,6 +300,7 @@ impl Gathered {
             progress,
             checkpoint: None,
             behind: 0,
+            spread: dt_connector::Spread::default(),
         }
     }
 }

@@ -264,6 +264,7 @@ impl Assembler {
             progress: Some(self.provenance.position(reached, at)),
             checkpoint,
             behind,
+            spread: dt_connector::Spread::default(),
         }))
     }
 

@@ -252,7 +252,10 @@ impl PgStream {
         })?;
         self.acknowledged.tell(outgoing, self.telling_interval(&facts));
         let applied = self.stored.as_ref().and_then(|stored| stored.behind.as_ref()).map_or(0, |behind| behind.changes);
-        let assembler = Assembler::new(lsn, self.stream.filter.events(), self.start_time, provenance, applied);
+        let mut assembler = Assembler::new(lsn, self.stream.filter.events(), self.start_time, provenance, applied);
+        if self.stream.counts_changes {
+            self.send(&mut assembler, outlet).await?;
+        }
         let mut following = Following {
             assembler,
             spools: Spools::default(),
@@ -481,7 +484,7 @@ impl PgStream {
             self.stored = Some(checkpoint);
         }
         if let Some(stored) = &mut self.stored {
-            stored.behind = (behind > 0).then(|| Behind { changes: behind, filter: String::new() });
+            stored.behind = (behind > 0).then(|| Behind { changes: behind, filter: String::new(), counted: None });
         }
         Ok(())
     }

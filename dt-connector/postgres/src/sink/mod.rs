@@ -5,6 +5,7 @@
 //! | [`check`] | the comparison with the target, before the first row |
 //! | [`fit`] | which types go together, and in which form (pure) |
 //! | [`privileges`] | what a stream's changes ask for, before the first of them |
+//! | `spread` | how tables are spread over lanes |
 //! | [`statement`] | the statements (pure) |
 //! | `write` | the rows |
 
@@ -13,6 +14,7 @@ pub mod check;
 pub mod fit;
 mod inscription;
 pub mod privileges;
+mod spread;
 pub mod statement;
 mod write;
 
@@ -24,13 +26,14 @@ use dt_common::config::{Endpoint, Events};
 use dt_common::position::PositionWrite;
 use dt_common::schema::RoutedTable;
 use dt_common::{Error, Result, TableId};
-use dt_connector::{Held, RowFormat, SinkOptions, Sinker, Target};
+use dt_connector::{Held, RowFormat, SinkOptions, Sinker, Spreader, Target};
 
 use crate::catalog;
 use crate::config::Address;
 use crate::connect::{self, Conn, Server, Session, text};
 use check::Found;
 use privileges::Needed;
+use spread::PgSpreader;
 use statement::{Duplicates, WritePlan};
 use write::{PgSinker, Shared};
 
@@ -137,6 +140,15 @@ impl Target for PgTarget {
         let conn = connect::connect(&self.address, &self.server, &session(&self.options)).await?;
         let needed = Needed::of(events, truncates, self.options.conflict);
         privileges::check(&privileges::granted(&conn, tables).await?, &needed)
+    }
+
+    async fn spreader(&mut self) -> Result<Option<Box<dyn Spreader>>> {
+        let session = session(&self.options);
+        let conn = connect::connect_or(self.conn.take(), &self.address, &self.server, &session).await?;
+        if checks_foreign_keys(&conn).await? {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(PgSpreader::new(self.address.clone(), self.server.clone(), session, conn))))
     }
 
     async fn holds_rows(&mut self, tables: &[TableId]) -> Result<Vec<Held>> {

@@ -314,6 +314,7 @@ impl Reader {
             },
             checkpoint: None,
             behind: 0,
+            spread: dt_connector::Spread::default(),
         };
         self.outlet.rows(sending).await?;
         if key.is_none() {

@@ -87,7 +87,7 @@ impl Plans {
 }
 
 /// The condition on information_schema that names these tables on the target.
-fn within(tables: &[Arc<RoutedTable>]) -> String {
+pub fn within(tables: &[Arc<RoutedTable>]) -> String {
     let pairs = tables.iter().map(|table| {
         let TableId { schema, table } = &table.target;
         format!("({}, {})", sql::string(schema), sql::string(table))
