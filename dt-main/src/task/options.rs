@@ -111,8 +111,9 @@ pub fn pipeline_options(config: &TaskConfig, order: Order, parallel_tables: usiz
         Order::PerLane => {
             let memory = memory_or(STREAM_MEMORY_BYTES);
             // The larger the batch, the cheaper: what a stream has at hand goes into one.
-            let bytes =
-                dt_pipeline::options::stream_batch_bytes(memory, parallel_tables).min(transaction_bytes(config));
+            let most = dt_pipeline::options::stream_batch_bytes(memory, parallel_tables).min(transaction_bytes(config));
+            // With one lane there is room for the rest of a transaction.
+            let bytes = if lanes(config) == 1 { most / 4 * 3 } else { most };
             (memory, bytes, u64::MAX, BLOCK_BYTES as u64)
         }
     };
@@ -134,7 +135,7 @@ pub fn pipeline_options(config: &TaskConfig, order: Order, parallel_tables: usiz
                 ResumeKind::Dummy | ResumeKind::FromLog | ResumeKind::FromDb(_) => age,
             },
             whole_bytes: match (order, lanes(config)) {
-                (Order::PerLane, 1) => batch_bytes + batch_bytes / 2,
+                (Order::PerLane, 1) => batch_bytes / 3 * 4,
                 (Order::PerLane | Order::Any, _) => 0,
             },
             full_block_bytes,

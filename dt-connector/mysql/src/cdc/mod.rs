@@ -10,11 +10,12 @@
 //! | [`standing`] | how far a position is from the purge, and which of two comes first |
 //! | [`assemble`] | events into transactions, changes and checkpoints (pure) |
 //! | [`metadata`] | columns as the binlog describes them (pure) |
-//! | [`ask`], [`tables`], [`stream`], [`heartbeat`] | the source, asked and followed over the network |
+//! | [`ask`], [`tables`], [`dump`], [`stream`], [`heartbeat`] | the source, asked and followed over the network |
 
 pub mod ask;
 pub mod assemble;
 pub mod binlog;
+pub mod dump;
 pub mod gtid;
 pub mod heartbeat;
 pub mod metadata;

@@ -12,22 +12,21 @@ use dt_common::{Error, Result};
 use dt_connector::retry::{Backoff, chance};
 use dt_connector::{Acknowledger, Extractor, Outlet, Stopped, StreamOptions};
 use futures_util::{FutureExt, StreamExt};
-use mysql_async::prelude::Queryable;
-use mysql_async::{BinlogStream, BinlogStreamRequest, Sid};
+use mysql_async::BinlogStream;
 
 use super::assemble::{Assembler, Next};
 use super::binlog::{Body, Checksum, Event, Format};
+use super::dump::{Replica, server_id_of};
 use super::gtid::GtidSet;
 use super::place::Place;
 use super::resume::{self, Accept, ServerFacts, Start};
 use super::seek::{Goal, Seek};
 use super::tables::Tables;
-use super::wire::{next_event, sids, taken, whole};
+use super::wire::{next_event, taken, whole};
 use super::{ask, heartbeat};
 use crate::catalog;
 use crate::config::Address;
 use crate::connect::{self, Flavor, Server, Session};
-use crate::error::{classify, code};
 
 /// How often the distance to the purge is looked at.
 const HEAD_ROOM_INTERVAL: Duration = Duration::from_secs(60);
@@ -294,6 +293,12 @@ impl MysqlStream {
         }
     }
 
+    async fn dump(&self, place: &Place, by_gtid: bool) -> Result<BinlogStream> {
+        let interval = self.options.binlog_heartbeat_interval;
+        let replica = Replica { server_id: self.server_id, flavor: self.server.flavor, heartbeat_interval: interval };
+        replica.dump(self.address(), place, by_gtid).await
+    }
+
     /// Whether `end_time_utc` has passed for a stream that has read everything: by the source's clock, asked before
     /// its log's end, so that nothing can be committed in time and not be read.
     async fn is_over(&self, place: &Place) -> Result<bool> {
@@ -314,58 +319,6 @@ impl MysqlStream {
             (None, _) => false,
         };
         Ok(is_read)
-    }
-
-    /// Asks the server for its binlog from a place on.
-    async fn dump(&self, place: &Place, by_gtid: bool) -> Result<BinlogStream> {
-        let address = self.address();
-        let doing = || format!("asking {} for its binlog", address.host_port());
-        let mut conn = connect::connect(address, self.server.flavor, &Session::Read).await?;
-        conn.query_drop(self.session(place, by_gtid)).await.map_err(|error| classify(doing(), error))?;
-        let file = place.file.clone().into_bytes();
-        let request = BinlogStreamRequest::new(self.server_id);
-        let request = match (&place.gtids, self.server.flavor, by_gtid) {
-            (Some(GtidSet::Mysql(set)), Flavor::Mysql, true) => {
-                let texts: Vec<String> = sids(set);
-                let sids = texts.iter().map(|text| {
-                    text.parse::<Sid<'static>>().map_err(|_| Error::fatal("a GTID set that the driver does not take"))
-                });
-                request.with_gtid().with_gtid_set(sids.collect::<Result<Vec<_>>>()?)
-            }
-            // MariaDB is told by the session's variables, and then takes no place.
-            (Some(_), Flavor::Mariadb, true) => request,
-            _ => request.with_filename(&file).with_pos(place.offset),
-        };
-        conn.get_binlog_stream(request).await.map_err(|error| {
-            // After a log-in that worked this is not about the password.
-            let refused = matches!(code(&error), Some(1045 | 1227));
-            let error = classify(doing(), error);
-            if refused { error.hint("grant the account REPLICATION SLAVE on *.*") } else { error }
-        })
-    }
-
-    /// What the dump's session is to know (pure).
-    fn session(&self, place: &Place, by_gtid: bool) -> String {
-        let nanos = self.options.binlog_heartbeat_interval.as_nanos();
-        let mut set =
-            vec![format!("@master_heartbeat_period = {nanos}"), format!("@source_heartbeat_period = {nanos}")];
-        match self.server.flavor {
-            Flavor::Mysql => {
-                // Without one of its own, two replicas of one server_id could not be told apart.
-                let uuid = format!("64740000-0000-4000-8000-{:012x}", self.server_id);
-                set.push(format!("@slave_uuid = '{uuid}'"));
-                set.push(format!("@replica_uuid = '{uuid}'"));
-            }
-            Flavor::Mariadb => {
-                set.push("@mariadb_slave_capability = 4".to_owned());
-                if let (Some(gtids), true) = (&place.gtids, by_gtid) {
-                    set.push(format!("@slave_connect_state = '{gtids}'"));
-                    set.push("@slave_gtid_strict_mode = 0".to_owned());
-                    set.push("@slave_gtid_ignore_duplicates = 0".to_owned());
-                }
-            }
-        }
-        format!("SET {}", set.join(", "))
     }
 
     /// Where the server that now answers at the address is followed from.
@@ -600,14 +553,6 @@ impl Extractor for MysqlStream {
         // A binlog is kept by the server's own rules, whoever reads it.
         None
     }
-}
-
-/// A server_id for a task that was given none: the same at each start, so that a connection that the source still
-/// keeps from a run that was killed is replaced; and above what people number their servers with.
-fn server_id_of(task_id: &str) -> u32 {
-    // FNV-1a.
-    let hash = task_id.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    1_000_000_000 + hash % 3_000_000_000
 }
 
 fn damaged(bad: &super::binlog::BadEvent, place: &Place) -> Error {
