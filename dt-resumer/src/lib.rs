@@ -86,6 +86,7 @@ pub mod mirrored;
 #[cfg(feature = "mongodb")]
 pub mod mongo;
 pub mod plan;
+pub mod restored;
 pub mod rewind;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub mod sql;

@@ -43,6 +43,9 @@ pub async fn verify(config: &TaskConfig, as_json: bool) -> Result<Exit> {
     let loaded = outlook.found.loaded.take().unwrap_or_default();
     let mut found = Findings { notes: outlook.warnings(config), ..Findings::default() };
     found.notes.extend(loaded.warnings().iter().cloned());
+    if let Err(error) = std::mem::replace(&mut outlook.restored, Ok(None)) {
+        found.refused(error)?;
+    }
     if loaded.is_empty() {
         found.notes.push("no position is stored".to_owned());
     } else {

@@ -6,6 +6,7 @@ mod lanes;
 pub mod options;
 pub mod outlook;
 pub mod plan;
+mod restored;
 mod snapshot;
 pub mod store;
 pub mod stream;

@@ -8,7 +8,7 @@ use dt_resumer::Decision;
 
 use super::plan::SnapshotPlan;
 use super::store::{self, Found};
-use super::{options, stream};
+use super::{options, restored, stream};
 use crate::connectors;
 
 /// Both ends, and what is stored.
@@ -16,6 +16,8 @@ pub struct Outlook {
     pub source: Box<dyn Source>,
     pub target: Box<dyn Target>,
     pub found: Found,
+    /// What is said of a position table that was restored, or why nothing can start.
+    pub restored: Result<Option<String>>,
 }
 
 /// What a start would do.
@@ -32,7 +34,8 @@ impl Outlook {
         let source = connectors::source(&config.extractor).await?;
         let target = connectors::target(&config.sinker, options::sink_options(config)).await?;
         let found = store::look(config).await?;
-        Ok(Outlook { source, target, found })
+        let restored = restored::notice(config, found.loaded.as_ref(), source.as_ref()).await;
+        Ok(Outlook { source, target, found, restored })
     }
 
     /// Plans as a start would.
@@ -40,8 +43,9 @@ impl Outlook {
     /// # Errors
     /// What a start would end with.
     pub async fn start(&mut self, config: &TaskConfig) -> Result<WouldStart> {
-        let (source, target) = (self.source.as_mut(), self.target.as_mut());
+        self.restored = Ok(std::mem::replace(&mut self.restored, Ok(None))?);
         let loaded = self.found.loaded.as_ref();
+        let (source, target) = (self.source.as_mut(), self.target.as_mut());
         match &config.extractor.extract_type {
             ExtractType::Snapshot => {
                 SnapshotPlan::make(config, source, target, loaded).await.map(Box::new).map(WouldStart::Snapshot)
@@ -62,7 +66,7 @@ impl Outlook {
 
     /// What stands in a start's way or should be known of it, beside the positions.
     pub fn warnings(&self, config: &TaskConfig) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<String> = self.restored.iter().flatten().cloned().collect();
         if let Some(holder) = &self.found.holder {
             warnings.push(format!(
                 "{holder} runs this task now, or has been killed within the last {} s",

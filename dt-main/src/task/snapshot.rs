@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::Ends;
 use super::options::{BLOCK_BYTES, pipeline_options, sinkers};
 use super::plan::{SnapshotPlan, TakenBack};
+use super::restored;
 use crate::progress::Progress;
 
 /// Copies what is there.
@@ -30,6 +31,9 @@ pub async fn run(
     let started = Instant::now();
     let Ends { mut store, mut source, mut target } = ends;
     let loaded = store.load().await?;
+    if let Some(notice) = restored::notice(config, loaded.as_ref(), source.as_ref()).await? {
+        tracing::warn!("{notice}");
+    }
     let reading = Instant::now();
     let plan = SnapshotPlan::make(config, source.as_mut(), target.as_mut(), loaded.as_ref()).await?;
     plan.announce();

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use super::Ends;
 use super::lanes;
 use super::options::{BLOCK_BYTES, pipeline_options};
+use super::restored;
 use crate::progress::StreamProgress;
 
 /// Follows changes until it is stopped, or `end_time_utc` has passed.
@@ -27,6 +28,9 @@ pub(super) async fn run(config: &TaskConfig, ends: Ends, stop: watch::Receiver<b
     let Ends { mut store, mut source, mut target } = ends;
     let loaded = store.load().await?;
     let resume = resume_point(config, target.as_ref(), loaded.as_ref())?;
+    if let Some(notice) = restored::notice(config, loaded.as_ref(), source.as_ref()).await? {
+        tracing::warn!("{notice}");
+    }
     if let Some(position) = &resume {
         cdc::announce(position);
     }
