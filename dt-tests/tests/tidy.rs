@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use dt_common::Failpoint;
 use serde_json::Value;
 
 /// The longest source file; beyond it, split by concept.
@@ -315,6 +316,24 @@ fn no_file_knows_the_machine_it_was_written_on() -> Result<()> {
         }
     }
     none(findings, "take the path from an argument or the environment, and hosts from the machine's own settings")
+}
+
+#[test]
+fn every_failpoint_is_a_place_in_the_code() -> Result<()> {
+    const LIST: &str = "dt-common/src/failpoint.rs";
+    let files = files()?;
+    let named = |point: &Failpoint, file: &File| {
+        let name = format!("Failpoint::{point:?}");
+        file.production()
+            .any(|(_, line)| line.split(&name).skip(1).any(|rest| !rest.starts_with(char::is_alphanumeric)))
+    };
+    let code: Vec<&File> = files
+        .iter()
+        .filter(|file| file.is_source() && file.path != LIST && !file.path.starts_with("dt-tests/"))
+        .collect();
+    let nowhere = Failpoint::ALL.iter().filter(|point| !code.iter().any(|file| named(point, file)));
+    let findings = nowhere.map(|point| format!("{LIST}: {} is reached nowhere", point.name())).collect();
+    none(findings, "put reach(Failpoint::…) where the instant is, or take it off the list")
 }
 
 #[test]
