@@ -28,6 +28,12 @@ pub trait Ends {
     /// What the server says.
     fn write(&self, transaction: &Transaction) -> Result<()>;
 
+    /// Lets the source's log go on in its next file.
+    ///
+    /// # Errors
+    /// What the server says.
+    fn rotate(&self) -> Result<()>;
+
     /// How many changes of rows a transaction comes to on this source.
     fn changes(&self, transaction: &Transaction) -> u64;
 

@@ -96,6 +96,11 @@ impl Ends for MongoEnds {
         Ok(())
     }
 
+    fn rotate(&self) -> Result<()> {
+        // An oplog has no files.
+        Ok(())
+    }
+
     fn changes(&self, transaction: &Transaction) -> u64 {
         let of = |(_, change): &(Shape, Change)| if matches!(change, Change::Move { .. }) { 2 } else { 1 };
         transaction.iter().map(of).sum()

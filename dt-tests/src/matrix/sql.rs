@@ -97,6 +97,13 @@ impl Ends for SqlEnds {
         self.source.exec_all([begin].into_iter().chain(changes).chain(["COMMIT".to_owned()]))
     }
 
+    fn rotate(&self) -> Result<()> {
+        self.source.exec(match self.source.dialect() {
+            Dialect::Mysql => "FLUSH BINARY LOGS",
+            Dialect::Postgres => "SELECT pg_switch_wal()",
+        })
+    }
+
     fn changes(&self, transaction: &Transaction) -> u64 {
         transaction.len() as u64
     }

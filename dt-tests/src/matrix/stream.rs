@@ -66,7 +66,12 @@ impl Streams {
     fn write(&mut self, dice: &mut Dice) -> Result<u64> {
         let is_exact = self.setting.store == Store::Target;
         let transactions = self.ledger.burst(self.ends.shapes(), dice, is_exact);
-        for transaction in &transactions {
+        let (first, rest) = transactions.split_at(transactions.len() / 2);
+        for transaction in first {
+            self.ends.write(transaction)?;
+        }
+        self.ends.rotate()?;
+        for transaction in rest {
             self.ends.write(transaction)?;
         }
         Ok(transactions.iter().map(|transaction| self.ends.changes(transaction)).sum())
