@@ -258,7 +258,7 @@ fn a_process_that_was_taken_over_writes_no_row_any_more() -> Result<()> {
 fn a_target_that_is_killed_in_mid_transaction_has_every_row_once() -> Result<()> {
     for kind in [Kind::Mysql, Kind::Postgres15] {
         let database = "from_target_restart";
-        let mut pair = Pair::start(kind, &Options::default())?;
+        let pair = Pair::start(kind, &Options::default())?;
         let (source, target) = pair.database(database)?;
         for db in [&source, &target] {
             db.exec("CREATE TABLE t (n int NOT NULL, v varchar(200))")?;

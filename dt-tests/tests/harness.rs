@@ -47,7 +47,7 @@ fn the_task_user_logs_in_with_a_password_full_of_special_characters() -> Result<
 #[test]
 fn a_server_keeps_its_rows_and_its_port_through_a_restart_and_a_kill() -> Result<()> {
     for kind in BOTH {
-        let mut server = Server::start(kind, &Options { durable: true, ..Options::default() })?;
+        let server = Server::start(kind, &Options { durable: true, ..Options::default() })?;
         let port = server.port();
         server.db()?.exec_all([
             "CREATE DATABASE a",

@@ -143,7 +143,7 @@ fn a_killed_cursor_is_opened_again() -> Result<()> {
 
 #[test]
 fn servers_may_restart_and_be_killed_in_mid_stream() -> Result<()> {
-    let mut pair = MongoPair::start(&Setup::default())?;
+    let pair = MongoPair::start(&Setup::default())?;
     let database = "m_restarts";
     let tasks: Vec<Task> = BOTH.iter().map(|by| stream(&pair, database, by)).collect::<Result<_>>()?;
     for (turn, task) in tasks.iter().enumerate() {
@@ -151,7 +151,7 @@ fn servers_may_restart_and_be_killed_in_mid_stream() -> Result<()> {
         let mut running = follow(task)?;
         for (round, (of_source, kill)) in (0..).zip([(true, turn == 0), (false, turn == 1)]) {
             add(&pair.source.client()?, database, round * 60..round * 60 + 30)?;
-            let server: &mut MongoServer = if of_source { &mut pair.source } else { &mut pair.target };
+            let server: &MongoServer = if of_source { &pair.source } else { &pair.target };
             match kill {
                 true => server.kill9()?,
                 false => server.stop()?,

@@ -152,7 +152,7 @@ fn a_position_that_is_no_key_stops_before_the_first_document() -> Result<()> {
 
 #[test]
 fn servers_that_restart_are_waited_for() -> Result<()> {
-    let mut pair = MongoPair::start(&Setup::default())?;
+    let pair = MongoPair::start(&Setup::default())?;
     let source = pair.source.client()?;
     fill(&source, "restarts", &[("a", 40_000), ("b", 40_000)])?;
     let task = Task::of_mongo_pair(&pair, &["restarts"])?.set("pipeline", "buffer_memory_mb", "1").set(

@@ -116,7 +116,7 @@ fn a_killed_dump_thread_is_started_again() -> Result<()> {
 }
 
 fn survives_restarts(kind: Kind, by_gtid: &str) -> Result<()> {
-    let mut pair = Pair::start(kind, &Options { durable: true, ..Options::default() })?;
+    let pair = Pair::start(kind, &Options { durable: true, ..Options::default() })?;
     drop(keyless(&pair.source, &pair.target, "stream_restarts", "id int PRIMARY KEY")?);
     let task = stream(&pair.source, &pair.target, "stream_restarts")?.set("extractor", "gtid_enabled", by_gtid);
     let mut running = follow(&task)?;
@@ -128,7 +128,7 @@ fn survives_restarts(kind: Kind, by_gtid: &str) -> Result<()> {
             add(&source, ids)
         };
         fill(&pair, first + 1..=first + 50)?;
-        let server = if *of_source { &mut pair.source } else { &mut pair.target };
+        let server = if *of_source { &pair.source } else { &pair.target };
         match kill {
             true => server.kill9().and_then(|()| server.up())?,
             false => server.restart()?,
@@ -153,7 +153,7 @@ fn mariadb_servers_may_restart_and_be_killed_in_mid_stream() -> Result<()> {
 #[test]
 fn a_second_server_with_the_same_gtids_takes_over_once_it_has_caught_up() -> Result<()> {
     let pair = servers::pair(Kind::Mysql)?;
-    let mut first = servers::mysql(&Options::default())?;
+    let first = servers::mysql(&Options::default())?;
     let second = servers::mysql(&Options::default())?;
     let (one, target) = keyless(&first, &pair.target, "fail_over", "id int PRIMARY KEY")?;
     let uuid = one.value("SELECT @@server_uuid")?.context("null")?;

@@ -233,12 +233,12 @@ fn a_link_that_carries_nothing_any_more_is_noticed_and_left() -> Result<()> {
 /// Restarts and kills each end in turn, while one task runs.
 fn survives_restarts(kind: Kind) -> Result<()> {
     let durable = Options { durable: true, ..Options::default() };
-    let mut pair = Pair::start(kind, &durable)?;
+    let pair = Pair::start(kind, &durable)?;
     let (source, target) = two_tables(&pair, "restarts", 3 * ROWS)?;
     drop((source, target));
     let task = slow(&pair, "restarts")?;
     let mut running = task.spawn()?;
-    type Blow = fn(&mut Server) -> Result<()>;
+    type Blow = fn(&Server) -> Result<()>;
     let kill: Blow = |server| server.kill9().and_then(|()| server.up());
     let mut there = 0;
     for (of_source, blow) in [(true, Server::restart as Blow), (true, kill), (false, Server::restart), (false, kill)] {
@@ -248,7 +248,7 @@ fn survives_restarts(kind: Kind) -> Result<()> {
         there = count()?;
         ensure!(there < 6 * ROWS, "the copy was over before the last blow");
         drop(target);
-        blow(if of_source { &mut pair.source } else { &mut pair.target })?;
+        blow(if of_source { &pair.source } else { &pair.target })?;
         let promised = match task.progress()?.of("restarts", "a") {
             None => 0,
             Some(_) => recorded(&task, "restarts", "a")?,

@@ -141,13 +141,13 @@ fn a_slow_target_does_not_make_the_source_give_up_the_connection() -> Result<()>
 }
 
 fn survives_restarts(kind: Kind) -> Result<()> {
-    let mut pair = Pair::start(kind, &Options { durable: true, ..Options::default() })?;
+    let pair = Pair::start(kind, &Options { durable: true, ..Options::default() })?;
     let (_, _, task) = set_up(&pair, "pg_restarts", &[T])?;
     let mut running = follow(&task)?;
     for (round, (of_source, kill)) in [(true, false), (false, false), (true, true), (false, true)].iter().enumerate() {
         let first = round as u64 * 100;
         add(&pair.source.database("pg_restarts")?, "t", first + 1..=first + 50)?;
-        let server = if *of_source { &mut pair.source } else { &mut pair.target };
+        let server = if *of_source { &pair.source } else { &pair.target };
         match kill {
             true => server.kill9().and_then(|()| server.up())?,
             false => server.restart()?,
@@ -174,7 +174,7 @@ fn postgresql_18_servers_may_restart_and_be_killed_in_mid_stream() -> Result<()>
 fn a_standby_that_takes_over_in_mid_stream_is_not_taken_for_the_same_log() -> Result<()> {
     for kind in BOTH {
         let options = Options { durable: true, ..Options::default() };
-        let mut pair = Pair::start(kind, &options)?;
+        let pair = Pair::start(kind, &options)?;
         let (source, target, task) = set_up(&pair, "pg_taken_over", &[T])?;
         let proxy = Proxy::start(pair.source.port())?;
         let task = task.postgres_address("extractor", proxy.port(), "pg_taken_over");

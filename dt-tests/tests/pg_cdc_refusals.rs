@@ -186,7 +186,7 @@ fn a_position_of_another_server_or_database_is_refused() -> Result<()> {
 
 #[test]
 fn a_promoted_standby_is_another_timeline() -> Result<()> {
-    let mut pair = Pair::start(Kind::Postgres15, &Options { durable: true, ..Options::default() })?;
+    let pair = Pair::start(Kind::Postgres15, &Options { durable: true, ..Options::default() })?;
     let (source, _, task) = begun(&pair, "promoted")?;
     let standby = pair.source.standby(&Options { durable: true, ..Options::default() })?;
     let end = source.value("SELECT pg_current_wal_lsn()")?.context("no end")?;

@@ -43,7 +43,7 @@ fn the_task_user_logs_in_by_scram_with_a_password_full_of_special_characters() -
 #[test]
 fn a_server_keeps_its_rows_and_its_port_through_a_restart_and_a_kill() -> Result<()> {
     for kind in BOTH {
-        let mut server = Server::start(kind, &Options { durable: true, ..Options::default() })?;
+        let server = Server::start(kind, &Options { durable: true, ..Options::default() })?;
         let port = server.port();
         let bystander = server.db()?;
         bystander.exec("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")?;

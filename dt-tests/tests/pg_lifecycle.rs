@@ -77,11 +77,11 @@ fn sigint_in_mid_table_drains_and_records_and_the_resume_redoes_nothing() -> Res
 
 fn survives_restarts(kind: Kind) -> Result<()> {
     const NAME: &str = "pg_restarted";
-    let mut pair = Pair::start(kind, &Options { durable: true, ..Options::default() })?;
+    let pair = Pair::start(kind, &Options { durable: true, ..Options::default() })?;
     drop(two_tables(&pair, NAME, 3 * ROWS)?);
     let task = slow(&pair, NAME)?;
     let mut running = task.spawn()?;
-    type Blow = fn(&mut Server) -> Result<()>;
+    type Blow = fn(&Server) -> Result<()>;
     let kill: Blow = |server| server.kill9().and_then(|()| server.up());
     let mut there = 0;
     for (of_source, blow) in [(true, Server::restart as Blow), (true, kill), (false, Server::restart), (false, kill)] {
@@ -92,7 +92,7 @@ fn survives_restarts(kind: Kind) -> Result<()> {
         there = target.number(COUNT)?;
         ensure!(there < 6 * ROWS, "the copy was over before the last blow");
         drop(target);
-        blow(if of_source { &mut pair.source } else { &mut pair.target })?;
+        blow(if of_source { &pair.source } else { &pair.target })?;
         let promised = recorded(&task)?;
         let kept = pair.target.database(NAME)?.number("SELECT count(*) FROM a")?;
         ensure!(kept >= promised, "a recorded row is gone: {kept} rows, {promised} recorded");

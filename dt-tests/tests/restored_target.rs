@@ -67,8 +67,8 @@ impl Stream {
     }
 
     /// A copy of the target's files.
-    fn copy(&mut self) -> Result<PathBuf> {
-        let target = &mut self.pair.target;
+    fn copy(&self) -> Result<PathBuf> {
+        let target = &self.pair.target;
         target.stop()?;
         let (data, copy) = (target.folder().join("data"), target.folder().join("copy"));
         copy_files(&data, &copy)?;
@@ -76,8 +76,8 @@ impl Stream {
         Ok(copy)
     }
 
-    fn restore(&mut self, copy: &Path) -> Result<()> {
-        let target = &mut self.pair.target;
+    fn restore(&self, copy: &Path) -> Result<()> {
+        let target = &self.pair.target;
         target.stop()?;
         let data = target.folder().join("data");
         std::fs::remove_dir_all(&data)?;

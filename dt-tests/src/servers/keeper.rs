@@ -9,8 +9,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -48,9 +48,14 @@ rm -rf -- "$dir"
 #[derive(Debug)]
 pub(super) struct Keeper {
     shell: Child,
+    // One order at a time.
+    line: Mutex<Line>,
+}
+
+#[derive(Debug)]
+struct Line {
     orders: Option<ChildStdin>,
-    // The mutex is for sharing a running server among tests; only `&mut self` ever receives.
-    answers: Mutex<Receiver<String>>,
+    answers: Receiver<String>,
     pid: Option<u32>,
 }
 
@@ -75,52 +80,60 @@ impl Keeper {
         let lines = BufReader::new(shell.stdout.take().context("sh has no standard output")?).lines();
         let (send, answers) = channel();
         std::thread::spawn(move || lines.map_while(|line| line.ok()).try_for_each(|line| send.send(line)));
-        Ok(Keeper { shell, orders, answers: Mutex::new(answers), pid: None })
+        Ok(Keeper { shell, line: Mutex::new(Line { orders, answers, pid: None }) })
     }
 
-    pub(super) fn start(&mut self) -> Result<()> {
-        if self.pid.is_some() {
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn start(&self) -> Result<()> {
+        let mut line = self.line();
+        if line.pid.is_some() {
             bail!("the server is running already");
         }
-        let answer = self.order("start", Duration::from_secs(30))?;
+        let answer = line.order("start", Duration::from_secs(30))?;
         let pid = answer.strip_prefix("started ").and_then(|pid| pid.parse().ok());
-        self.pid = Some(pid.ok_or_else(|| anyhow!("the keeper answered `{answer}`"))?);
+        line.pid = Some(pid.ok_or_else(|| anyhow!("the keeper answered `{answer}`"))?);
         Ok(())
     }
 
     /// The signal that shuts it down, and waits until the process is gone.
-    pub(super) fn stop(&mut self, patience: Duration) -> Result<()> {
-        self.pid = None;
-        self.order("stop", patience).map(drop)
+    pub(super) fn stop(&self, patience: Duration) -> Result<()> {
+        let mut line = self.line();
+        line.pid = None;
+        line.order("stop", patience).map(drop)
     }
 
     /// SIGKILL to it and to its children, and waits until they are gone.
-    pub(super) fn kill(&mut self, patience: Duration) -> Result<()> {
-        self.pid = None;
-        self.order("kill", patience).map(drop)
+    pub(super) fn kill(&self, patience: Duration) -> Result<()> {
+        let mut line = self.line();
+        line.pid = None;
+        line.order("kill", patience).map(drop)
     }
 
     /// Whether the process was started and has ended by itself.
     pub(super) fn has_ended(&self) -> Result<bool> {
-        let Some(pid) = self.pid else { return Ok(true) };
+        let Some(pid) = self.line().pid else { return Ok(true) };
         let status = PathBuf::from(format!("/proc/{pid}/status"));
         // The shell has not waited for it, so it is a zombie, and its id is still its own.
         let status = std::fs::read_to_string(&status).with_context(|| format!("read {}", status.display()))?;
         Ok(status.lines().any(|line| line.starts_with("State:") && line.contains('Z')))
     }
+}
 
+impl Line {
     fn order(&mut self, order: &str, patience: Duration) -> Result<String> {
         let orders = self.orders.as_mut().context("the keeper has been dismissed")?;
         writeln!(orders, "{order}").context("the server's keeper is gone")?;
-        let answers = self.answers.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
-        answers.recv_timeout(patience).with_context(|| format!("the server did not {order}"))
+        self.answers.recv_timeout(patience).with_context(|| format!("the server did not {order}"))
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
         // Closing its input is what tells the shell to clean up.
-        self.orders = None;
+        self.line().orders = None;
         let _ = self.shell.wait();
     }
 }

@@ -192,7 +192,7 @@ impl Server {
                 Dialect::Postgres => "INT",
             };
             let keeper = Keeper::new(&dir, stop, &command)?;
-            let mut server = Server { kind, port, keeper, dir };
+            let server = Server { kind, port, keeper, dir };
             match server.up() {
                 Ok(()) => return Ok(server),
                 Err(error) if format!("{error:#}").contains("Address already in use") => last = Some(error),
@@ -261,7 +261,7 @@ impl Server {
     ///
     /// # Errors
     /// It does not stop.
-    pub fn stop(&mut self) -> Result<()> {
+    pub fn stop(&self) -> Result<()> {
         self.keeper.stop(PATIENCE)
     }
 
@@ -269,7 +269,7 @@ impl Server {
     ///
     /// # Errors
     /// It does not stop.
-    pub fn kill9(&mut self) -> Result<()> {
+    pub fn kill9(&self) -> Result<()> {
         self.keeper.kill(PATIENCE)
     }
 
@@ -277,7 +277,7 @@ impl Server {
     ///
     /// # Errors
     /// It does not come up.
-    pub fn up(&mut self) -> Result<()> {
+    pub fn up(&self) -> Result<()> {
         self.keeper.start()?;
         let port = self.port;
         let dialect = self.kind.dialect();
@@ -298,7 +298,7 @@ impl Server {
     ///
     /// # Errors
     /// It does not stop, or does not come up.
-    pub fn restart(&mut self) -> Result<()> {
+    pub fn restart(&self) -> Result<()> {
         self.stop()?;
         self.up()
     }

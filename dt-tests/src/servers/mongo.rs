@@ -126,7 +126,7 @@ impl MongoServer {
     ///
     /// # Errors
     /// It does not stop.
-    pub fn stop(&mut self) -> Result<()> {
+    pub fn stop(&self) -> Result<()> {
         self.keeper.stop(PATIENCE)
     }
 
@@ -134,7 +134,7 @@ impl MongoServer {
     ///
     /// # Errors
     /// It does not stop.
-    pub fn kill9(&mut self) -> Result<()> {
+    pub fn kill9(&self) -> Result<()> {
         self.keeper.kill(PATIENCE)
     }
 
@@ -142,7 +142,7 @@ impl MongoServer {
     ///
     /// # Errors
     /// It does not come up.
-    pub fn up(&mut self) -> Result<()> {
+    pub fn up(&self) -> Result<()> {
         self.keeper.start()?;
         self.until_writable()
     }
