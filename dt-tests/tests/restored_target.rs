@@ -7,8 +7,10 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use dt_tests::db::{Db, Dialect};
 use dt_tests::judge::Judge;
+use dt_tests::servers::mongo::{MongoPair, Setup};
 use dt_tests::servers::{Kind, Options, Pair};
 use dt_tests::task::{Finished, Task};
+use mongodb::bson::doc;
 
 const NAME: &str = "restored";
 
@@ -41,14 +43,7 @@ impl Stream {
     }
 
     fn target(&self) -> Result<Db> {
-        match self.pair.target.kind().dialect() {
-            Dialect::Mysql => {
-                let db = self.pair.target.db()?;
-                db.exec(format!("USE {NAME}"))?;
-                Ok(db)
-            }
-            Dialect::Postgres => self.pair.target.database(NAME),
-        }
+        self.pair.target.connection(NAME)
     }
 
     /// Follows while ten rows are written, and stops.
@@ -177,4 +172,38 @@ fn a_snapshot_is_told_and_copies_again_what_was_lost() -> Result<()> {
     ensure!(told.log.contains("does not know that 1 tables were finished"), "{}", told.said());
     ensure!(told.summary("rows") == Some(2), "{}", told.said());
     stream.is_equal()
+}
+
+#[test]
+fn mongodb_is_told_and_gets_what_it_has_lost() -> Result<()> {
+    let pair = MongoPair::start(&Setup::default())?;
+    let (source, target) = (pair.source.client()?, pair.target.client()?);
+    let task = Task::of_mongo_pair(&pair, &[NAME])?.follows_mongo("change_stream");
+    let task = task.set("resumer", "resume_type", "from_target").set("resumer", "table_full_name", "positions.pos");
+    let mut next = 0;
+    let mut follow = || {
+        let mut running = task.spawn()?;
+        running.until("it follows", || Ok(task.log("position.log")?.contains("current_position")))?;
+        for _ in 0..10 {
+            next += 1;
+            source.command(NAME, doc! {"insert": "t", "documents": [{"_id": next, "v": next}]})?;
+        }
+        running.until("the documents arrive", || Ok(target.hashes(NAME)? == source.hashes(NAME)?))?;
+        running.sigterm()?;
+        running.wait()?.expect_code(128 + 15)
+    };
+    follow()?;
+    pair.target.stop()?;
+    let (data, copy) = (pair.target.folder().join("data"), pair.target.folder().join("copy"));
+    copy_files(&data, &copy)?;
+    pair.target.up()?;
+    follow()?;
+    pair.target.stop()?;
+    std::fs::remove_dir_all(&data)?;
+    std::fs::rename(&copy, &data)?;
+    pair.target.up()?;
+    ensure!(target.count(NAME, "t")? == 10, "the copy has other documents");
+    let told = follow()?;
+    ensure!(told.log.contains("the position table is behind"), "{}", told.said());
+    Ok(())
 }

@@ -24,7 +24,7 @@ use crate::dice::Dice;
 use keeper::Keeper;
 
 pub use programs::cache_dir;
-pub use shared::{Pair, pair};
+pub use shared::{Pair, make_durable, pair};
 
 /// The user that dt-main logs in as; it may do everything. With PostgreSQL it logs in by SCRAM.
 pub const USER: &str = "dt";
@@ -237,6 +237,21 @@ impl Server {
     /// The server does not answer, or has no such database.
     pub fn database(&self, name: &str) -> Result<Db> {
         Db::connect_postgres(self.port, name, "postgres", None)
+    }
+
+    /// A new connection as the administrator, to a database that is there.
+    ///
+    /// # Errors
+    /// The server does not answer, or has no such database.
+    pub fn connection(&self, database: &str) -> Result<Db> {
+        match self.kind.dialect() {
+            Dialect::Mysql => {
+                let db = self.db()?;
+                db.exec(format!("USE {}", Dialect::Mysql.quoted(database)))?;
+                Ok(db)
+            }
+            Dialect::Postgres => self.database(database),
+        }
     }
 
     /// The folder that holds its data and its log.

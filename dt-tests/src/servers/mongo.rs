@@ -114,6 +114,11 @@ impl MongoServer {
         self.setup.login
     }
 
+    /// The folder that holds its data and its log.
+    pub fn folder(&self) -> &Path {
+        &self.dir
+    }
+
     /// The end of its log, for messages.
     pub fn log_tail(&self) -> String {
         let text = fs::read(self.dir.join("log")).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! One source and one target for all tests of a binary: each test takes databases of its own.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use anyhow::{Result, anyhow};
@@ -68,6 +69,13 @@ impl Server {
     }
 }
 
+static DURABLE: AtomicBool = AtomicBool::new(false);
+
+/// From now on, pairs are started that keep what they have committed, also if they are killed.
+pub fn make_durable() {
+    DURABLE.store(true, Ordering::Relaxed);
+}
+
 /// The pair of that kind that all tests of this process share, started by the first one that asks.
 ///
 /// # Errors
@@ -88,7 +96,8 @@ pub fn pair(kind: Kind) -> Result<&'static Pair> {
     };
     let started = shared.get_or_init(|| {
         let _one = STARTING.lock();
-        Pair::start(kind, &Options::default()).map_err(|error| format!("{error:#}"))
+        Pair::start(kind, &Options { durable: DURABLE.load(Ordering::Relaxed), ..Options::default() })
+            .map_err(|error| format!("{error:#}"))
     });
     started.as_ref().map_err(|error| anyhow!("{error}"))
 }
