@@ -110,6 +110,11 @@ impl Proxy {
         self.wire.state().latency = latency;
     }
 
+    /// Each direction of each connection carries so many bytes a second from here on, or as many as it can.
+    pub fn bandwidth(&self, bytes_per_second: Option<u32>) {
+        self.wire.state().bandwidth = bytes_per_second;
+    }
+
     /// Lets one direction of every connection die; the other stays.
     pub fn half_open(&self, direction: Direction, death: Death) {
         for link in &self.wire.state().links {

@@ -271,6 +271,22 @@ fn latency_delays_each_direction_and_keeps_order_and_throughput() -> Result<()> 
 }
 
 #[test]
+fn a_narrow_wire_carries_so_many_bytes_a_second() -> Result<()> {
+    let (proxy, _echo, mut near, mut far) = wire()?;
+    proxy.bandwidth(Some(20_000));
+    let began = Instant::now();
+    near.write_all(&[7; 10_000])?;
+    let mut received = [0; 10_000];
+    far.read_exact(&mut received)?;
+    assert!(began.elapsed() >= Duration::from_millis(450), "10 kB took {:?}", began.elapsed());
+    proxy.bandwidth(None);
+    near.write_all(&[8; 10_000])?;
+    far.read_exact(&mut received)?;
+    assert_eq!(received[9_999], 8);
+    Ok(())
+}
+
+#[test]
 fn a_direction_that_is_closed_ends_and_the_other_one_carries_on() -> Result<()> {
     for direction in Direction::BOTH {
         let (proxy, _echo, near, far) = wire()?;

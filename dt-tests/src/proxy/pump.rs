@@ -12,7 +12,9 @@ use super::wire::Wire;
 
 /// What is read at once, at most.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// How much may be under way in a direction: more than a slow wire of this kind ever holds.
+/// What a narrow wire carries at once.
+const PACKET_BYTES: usize = 1400;
+/// How much may be under way in a direction.
 const CHUNKS_UNDER_WAY: usize = 256;
 /// A server that has said nothing for so long after a commit has said all that it has to say of it.
 const ANSWERED: Duration = Duration::from_millis(100);
@@ -41,6 +43,7 @@ pub(super) fn carry(wire: &Arc<Wire>, link: &Arc<Link>) {
 fn read(wire: &Arc<Wire>, link: &Arc<Link>, direction: Direction, parcels: &SyncSender<Parcel>) {
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut commits = Commits::default();
+    let mut free_at = Instant::now();
     loop {
         let bytes = match link.from(direction).read(&mut buffer) {
             Ok(0) | Err(_) => return,
@@ -65,10 +68,14 @@ fn read(wire: &Arc<Wire>, link: &Arc<Link>, direction: Direction, parcels: &Sync
             link.swallow();
             continue;
         }
-        let due = Instant::now() + wire.state().latency;
-        let through = bytes[..resets_after.unwrap_or(bytes.len())].to_vec();
-        if parcels.send(Parcel::Bytes(due, through)).is_err() {
-            return;
+        let (latency, bandwidth) = wire.pace();
+        let packet = if bandwidth.is_some() { PACKET_BYTES } else { CHUNK_BYTES };
+        for piece in bytes[..resets_after.unwrap_or(bytes.len())].chunks(packet) {
+            let takes = bandwidth.map_or(0.0, |bandwidth| piece.len() as f64 / f64::from(bandwidth));
+            free_at = free_at.max(Instant::now()) + Duration::from_secs_f64(takes);
+            if parcels.send(Parcel::Bytes(free_at + latency, piece.to_vec())).is_err() {
+                return;
+            }
         }
         if resets_after.is_some() && parcels.send(Parcel::Reset).is_err() {
             return;

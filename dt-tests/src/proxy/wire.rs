@@ -35,6 +35,8 @@ pub(super) struct State {
     pub(super) dead: Option<Direction>,
     /// How long each direction takes.
     pub(super) latency: Duration,
+    /// Bytes a second of each direction of each connection; `None` for all that there is.
+    pub(super) bandwidth: Option<u32>,
     pub(super) links: Vec<Arc<Link>>,
     pub(super) listening: bool,
     pub(super) black_hole: bool,
@@ -126,6 +128,12 @@ impl Wire {
             }
             Some(_) | None => None,
         }
+    }
+
+    /// How long everything takes, and how many bytes a second there may be.
+    pub(super) fn pace(&self) -> (Duration, Option<u32>) {
+        let state = self.state();
+        (state.latency, state.bandwidth)
     }
 
     /// Waits while everything is swallowed.
