@@ -16,6 +16,14 @@ impl Dice {
         Dice { state: seed, seed }
     }
 
+    /// Dice of a seed for what has this name: it falls the same way whatever is done beside it.
+    pub fn named(seed: u64, name: &str) -> Self {
+        let hash = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        Dice::of(seed ^ hash)
+    }
+
     /// Dice of the seed in `DT_SEED`, or of the clock. The test prints [`Dice::seed`].
     pub fn new() -> Self {
         let seed = match std::env::var("DT_SEED").ok().and_then(|text| text.parse().ok()) {

@@ -1,92 +1,31 @@
-//! A wire between two programs that can be cut, closed and made to swallow everything.
+//! A wire between two programs that can be cut, closed, slowed down, half opened and made to swallow everything.
+//!
+//! - `wire`: what is to happen, and to which connection it does; `link`: one connection; `pump`: what carries it.
+//! - `commits`: commits, recognised as they pass (pure).
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+mod commits;
+mod link;
+mod pump;
+mod wire;
+
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+
+use self::link::Link;
+use self::wire::Wire;
+
+pub use self::link::{Death, Direction};
+pub use self::wire::Fate;
 
 /// Forwards connections to a port of 127.0.0.1.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
     wire: Arc<Wire>,
-}
-
-#[derive(Debug)]
-struct Wire {
-    to: AtomicU16,
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-/// What happens to a reply of the server's, and to everything after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It is lost with the connection.
-    Lost,
-    /// It is held up, and the connection stands, until [`Proxy::reopen`].
-    HeldUp,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// How many more replies come through, and what happens to the next one.
-    replies: Option<(u64, Fate)>,
-    /// Both ends of every connection.
-    streams: Vec<TcpStream>,
-    listening: bool,
-    black_hole: bool,
-    connections: u64,
-}
-
-impl Wire {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    fn cut(&self) {
-        for stream in self.state().streams.drain(..) {
-            // The other end may be gone already.
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-    }
-
-    /// Lets a reply through, or has its fate happen; whether it goes on.
-    fn reply(&self) -> bool {
-        let mut state = self.state();
-        match &mut state.replies {
-            None => true,
-            Some((left, _)) if *left > 0 => {
-                *left -= 1;
-                true
-            }
-            Some((_, fate)) => {
-                let fate = *fate;
-                state.replies = None;
-                match fate {
-                    Fate::Lost => {
-                        drop(state);
-                        self.cut();
-                        false
-                    }
-                    Fate::HeldUp => {
-                        state.black_hole = true;
-                        true
-                    }
-                }
-            }
-        }
-    }
-
-    /// Waits while everything is swallowed.
-    fn pass(&self) {
-        let mut state = self.state();
-        while state.black_hole {
-            state = self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
-        }
-    }
 }
 
 impl Proxy {
@@ -97,9 +36,7 @@ impl Proxy {
     pub fn start(to: u16) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).context("bind a proxy")?;
         let port = listener.local_addr()?.port();
-        let state = Mutex::new(State { listening: true, ..State::default() });
-        let wire = Arc::new(Wire { to: AtomicU16::new(to), state, changed: Condvar::new() });
-        let proxy = Proxy { port, wire };
+        let proxy = Proxy { port, wire: Arc::new(Wire::new(to)) };
         proxy.accept(listener);
         Ok(proxy)
     }
@@ -134,12 +71,14 @@ impl Proxy {
         self.cut();
     }
 
-    /// Serves connections again.
+    /// Serves connections again, whatever kept them away. What half a connection has lost stays lost: such a one carries
+    /// nothing in that direction any more.
     ///
     /// # Errors
     /// Somebody else has taken the port.
     pub fn reopen(&self) -> Result<()> {
         self.black_hole(false);
+        self.wire.state().dead = None;
         if self.wire.state().listening {
             return Ok(());
         }
@@ -166,6 +105,46 @@ impl Proxy {
         self.wire.changed.notify_all();
     }
 
+    /// Everything takes so long from here on, in each direction, whatever else is under way.
+    pub fn latency(&self, latency: Duration) {
+        self.wire.state().latency = latency;
+    }
+
+    /// Each direction of each connection carries so many bytes a second from here on, or as many as it can.
+    pub fn bandwidth(&self, bytes_per_second: Option<u32>) {
+        self.wire.state().bandwidth = bytes_per_second;
+    }
+
+    /// Lets one direction of every connection die; the other stays.
+    pub fn half_open(&self, direction: Direction, death: Death) {
+        for link in &self.wire.state().links {
+            link.die(direction, death);
+        }
+    }
+
+    /// Until [`Proxy::reopen`], new connections carry nothing in that direction.
+    pub fn half_open_anew(&self, direction: Direction) {
+        self.wire.state().dead = Some(direction);
+    }
+
+    /// Lets so many more bytes through in a direction, of whichever connection; then that connection breaks (RST).
+    pub fn reset_after(&self, direction: Direction, bytes: u64) {
+        self.wire.state().reset = Some((direction, bytes));
+    }
+
+    /// Lets so many more commits be answered, of whichever connection. The next one reaches the server, and the connection is
+    /// lost with the answer: it is committed, and who wanted it does not hear of it.
+    pub fn after_commits(&self, commits: u64) {
+        self.wire.state().commits = Some(commits);
+    }
+
+    /// Whether what [`Proxy::after_replies`], [`Proxy::reset_after`] or [`Proxy::after_commits`] has announced is still to
+    /// come.
+    pub fn is_armed(&self) -> bool {
+        let state = self.wire.state();
+        state.replies.is_some() || state.reset.is_some() || state.commits.is_some()
+    }
+
     fn accept(&self, listener: TcpListener) {
         let wire = self.wire.clone();
         std::thread::spawn(move || {
@@ -176,7 +155,9 @@ impl Proxy {
                 let Ok(near) = near else { continue };
                 // A server that is down: the caller sees its connection closed.
                 let Ok(far) = TcpStream::connect(("127.0.0.1", wire.to.load(Ordering::Relaxed))) else { continue };
-                connect(&wire, near, far);
+                let link = Arc::new(Link::new(near, far));
+                wire.join(&link);
+                pump::carry(&wire, &link);
             }
         });
     }
@@ -186,39 +167,5 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.black_hole(false);
         self.refuse();
-    }
-}
-
-fn connect(wire: &Arc<Wire>, near: TcpStream, far: TcpStream) {
-    let clones = [near.try_clone(), far.try_clone(), near.try_clone(), far.try_clone()];
-    let [Ok(from_near), Ok(to_far), Ok(near_end), Ok(far_end)] = clones else { return };
-    let mut state = wire.state();
-    state.connections += 1;
-    state.streams.extend([near_end, far_end]);
-    drop(state);
-    for (from, to, replies) in [(from_near, to_far, false), (far, near, true)] {
-        let wire = wire.clone();
-        std::thread::spawn(move || pump(&wire, from, to, replies));
-    }
-}
-
-fn pump(wire: &Wire, mut from: TcpStream, mut to: TcpStream, replies: bool) {
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let read = match from.read(&mut buffer) {
-            Ok(0) | Err(_) => break,
-            Ok(read) => read,
-        };
-        if replies && !wire.reply() {
-            break;
-        }
-        wire.pass();
-        if to.write_all(&buffer[..read]).is_err() {
-            break;
-        }
-    }
-    // Half of a connection is of no use to these protocols.
-    for stream in [&from, &to] {
-        let _ = stream.shutdown(Shutdown::Both);
     }
 }

@@ -2,15 +2,17 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use dt_tests::db::Db;
+use dt_tests::db::{Db, Dialect};
 use dt_tests::deadline;
 use dt_tests::judge::{Judge, Verdict};
-use dt_tests::proxy::Proxy;
+use dt_tests::mongo::Mongo;
+use dt_tests::proxy::{Death, Direction, Proxy};
 use dt_tests::sample;
 use dt_tests::servers::{self, Kind, Options, PASSWORD, Server, USER};
+use mongodb::bson::doc;
 
 const BOTH: [Kind; 2] = [Kind::Mysql, Kind::Mariadb];
 const SOON: Duration = Duration::from_secs(30);
@@ -226,6 +228,167 @@ fn a_black_hole_keeps_connections_and_carries_nothing_until_it_ends() -> Result<
     far.set_read_timeout(Some(SOON))?;
     far.read_exact(&mut byte)?;
     assert_eq!(&byte, b"x");
+    Ok(())
+}
+
+/// A wire, and both its ends.
+fn wire() -> Result<(Proxy, TcpListener, TcpStream, TcpStream)> {
+    let echo = TcpListener::bind(("127.0.0.1", 0))?;
+    let proxy = Proxy::start(echo.local_addr()?.port())?;
+    let near = TcpStream::connect(("127.0.0.1", proxy.port()))?;
+    let (far, _) = echo.accept()?;
+    for end in [&near, &far] {
+        end.set_nodelay(true)?;
+        end.set_read_timeout(Some(SOON))?;
+    }
+    Ok((proxy, echo, near, far))
+}
+
+#[test]
+fn latency_delays_each_direction_and_keeps_order_and_throughput() -> Result<()> {
+    const LATENCY: Duration = Duration::from_millis(20);
+    let (proxy, _echo, mut near, mut far) = wire()?;
+    proxy.latency(LATENCY);
+    let began = Instant::now();
+    let mut byte = [0];
+    near.write_all(b"x")?;
+    far.read_exact(&mut byte)?;
+    far.write_all(b"y")?;
+    near.read_exact(&mut byte)?;
+    assert!(began.elapsed() >= 2 * LATENCY, "there and back in {:?}", began.elapsed());
+    // A hundred pieces that were each waited for would take two seconds.
+    let sent: Vec<u8> = (0..8 * 1024 * 1024_u32).map(|at| (at / 251) as u8).collect();
+    let began = Instant::now();
+    let mut received = vec![0; sent.len()];
+    std::thread::scope(|scope| -> Result<()> {
+        let writer = scope.spawn(|| sent.chunks(80 * 1024).try_for_each(|piece| near.write_all(piece)));
+        far.read_exact(&mut received)?;
+        Ok(writer.join().expect("the writer panicked")?)
+    })?;
+    assert!(received == sent, "not the same bytes in the same order");
+    assert!(began.elapsed() < Duration::from_secs(2), "8 MB took {:?}", began.elapsed());
+    Ok(())
+}
+
+#[test]
+fn a_narrow_wire_carries_so_many_bytes_a_second() -> Result<()> {
+    let (proxy, _echo, mut near, mut far) = wire()?;
+    proxy.bandwidth(Some(20_000));
+    let began = Instant::now();
+    near.write_all(&[7; 10_000])?;
+    let mut received = [0; 10_000];
+    far.read_exact(&mut received)?;
+    assert!(began.elapsed() >= Duration::from_millis(450), "10 kB took {:?}", began.elapsed());
+    proxy.bandwidth(None);
+    near.write_all(&[8; 10_000])?;
+    far.read_exact(&mut received)?;
+    assert_eq!(received[9_999], 8);
+    Ok(())
+}
+
+#[test]
+fn a_direction_that_is_closed_ends_and_the_other_one_carries_on() -> Result<()> {
+    for direction in Direction::BOTH {
+        let (proxy, _echo, near, far) = wire()?;
+        proxy.half_open(direction, Death::Closed);
+        let (mut from, mut to) = if direction == Direction::Requests { (near, far) } else { (far, near) };
+        let mut bytes = Vec::new();
+        assert_eq!(to.read_to_end(&mut bytes)?, 0, "{direction:?}");
+        to.write_all(b"still here")?;
+        let mut told = [0; 10];
+        from.read_exact(&mut told)?;
+        assert_eq!(&told, b"still here");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_direction_that_is_silent_loses_everything_for_ever_and_new_connections_until_it_is_reopened() -> Result<()> {
+    for direction in Direction::BOTH {
+        let (proxy, echo, near, far) = wire()?;
+        proxy.half_open(direction, Death::Silent);
+        proxy.half_open_anew(direction);
+        let anew = TcpStream::connect(("127.0.0.1", proxy.port()))?;
+        let (anew_far, _) = echo.accept()?;
+        proxy.reopen()?;
+        for (near, far) in [(near, far), (anew, anew_far)] {
+            let (mut from, mut to) = if direction == Direction::Requests { (near, far) } else { (far, near) };
+            from.write_all(b"lost")?;
+            to.write_all(b"told")?;
+            let mut told = [0; 4];
+            from.set_read_timeout(Some(SOON))?;
+            from.read_exact(&mut told)?;
+            assert_eq!(&told, b"told", "{direction:?}");
+            to.set_read_timeout(Some(Duration::from_millis(200)))?;
+            assert!(to.read(&mut told).is_err(), "{direction:?}: something came through");
+        }
+        let mut well = TcpStream::connect(("127.0.0.1", proxy.port()))?;
+        let (mut well_far, _) = echo.accept()?;
+        let mut byte = [0];
+        well.write_all(b"x")?;
+        well_far.read_exact(&mut byte)?;
+        well_far.write_all(b"x")?;
+        well.read_exact(&mut byte)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_connection_is_reset_after_so_many_bytes_and_others_are_not() -> Result<()> {
+    for direction in Direction::BOTH {
+        let (proxy, echo, near, far) = wire()?;
+        let mut other = TcpStream::connect(("127.0.0.1", proxy.port()))?;
+        let (mut other_far, _) = echo.accept()?;
+        proxy.reset_after(direction, 1000);
+        let (mut from, mut to) = if direction == Direction::Requests { (near, far) } else { (far, near) };
+        from.write_all(&[7; 600])?;
+        let mut bytes = [0; 600];
+        to.read_exact(&mut bytes)?;
+        assert!(proxy.is_armed());
+        from.write_all(&[8; 600])?;
+        to.read_exact(&mut bytes[..400])?;
+        for end in [&mut to, &mut from] {
+            let broken = end.read(&mut bytes).expect_err("the connection should be broken").kind();
+            assert_eq!(broken, std::io::ErrorKind::ConnectionReset, "{direction:?}");
+        }
+        assert!(!proxy.is_armed());
+        other.write_all(b"x")?;
+        other_far.read_exact(&mut bytes[..1])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_commit_whose_answer_is_lost_is_committed() -> Result<()> {
+    let create = "CREATE TABLE t (id int PRIMARY KEY)";
+    for kind in [Kind::Mysql, Kind::Mariadb, Kind::Postgres15] {
+        let (db, _) = servers::pair(kind)?.database("lost_commit")?;
+        db.exec(create)?;
+        let proxy = Proxy::start(servers::pair(kind)?.source.port())?;
+        proxy.after_commits(1);
+        let write = |id: u64| -> Result<()> {
+            let through = match kind.dialect() {
+                Dialect::Mysql => Db::connect(proxy.port(), "root", None)?,
+                Dialect::Postgres => Db::connect_postgres(proxy.port(), "lost_commit", "postgres", None)?,
+            };
+            let table = if kind.dialect() == Dialect::Mysql { "lost_commit.t" } else { "t" };
+            through.exec_all(["BEGIN".to_owned(), format!("INSERT INTO {table} VALUES ({id})"), "COMMIT".to_owned()])
+        };
+        write(1)?;
+        assert!(write(2).is_err() && !proxy.is_armed(), "{kind}: the answer came");
+        assert_eq!(db.number("SELECT COUNT(*) FROM t")?, 2, "{kind}");
+        write(3)?;
+    }
+    let pair = dt_tests::servers::mongo::pair()?;
+    let (source, _) = pair.without(&["lost_commit"])?;
+    source.command("lost_commit", doc! {"create": "t"})?;
+    let proxy = Proxy::start(pair.source.port())?;
+    let through = Mongo::connect(proxy.port(), Some((USER, PASSWORD)))?;
+    proxy.after_commits(0);
+    // The driver asks again by itself, and learns that it is done.
+    through.transaction(&[("lost_commit", doc! {"insert": "t", "documents": [{"_id": 1}]})], true)?;
+    assert!(!proxy.is_armed());
+    assert_eq!(source.count("lost_commit", "t")?, 1);
     Ok(())
 }
 

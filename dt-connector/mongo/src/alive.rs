@@ -2,8 +2,10 @@
 //!
 //! A command may rightly take long, and the driver sets no limit to it, so that a link that is dead and says nothing would
 //! be waited for without end. While one waits, the server is asked now and then over another connection. The other
-//! connection may be well and this one dead, which nobody can ask; so there is a limit as well, long against anything that
-//! one command of ours has to do.
+//! connection may be well and this one dead, which nobody can ask. If the driver has lost the connection over which it watches
+//! the server, then this one is taken for lost with it, as the driver does with those that it does not use at that moment
+//! (MongoDB specifications, "Connection Monitoring and Pooling", `interruptInUseConnections`). And there is a limit, long
+//! against anything that one command of ours has to do.
 
 use std::time::Duration;
 
@@ -21,11 +23,11 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// Waits for `operation`, which the server is to answer.
 ///
 /// # Errors
-/// Of class reconnect: the server cannot be reached any more, or has not answered for ten minutes. The operation is then
-/// dropped unfinished.
+/// Of class reconnect: the server cannot be reached any more, was lost sight of meanwhile, or has not answered for ten
+/// minutes. The operation is then dropped unfinished.
 pub async fn while_alive<T>(server: &Server, operation: impl Future<Output = T>) -> Result<T> {
     tokio::pin!(operation);
-    let began = tokio::time::Instant::now();
+    let (began, times_lost) = (tokio::time::Instant::now(), server.times_lost());
     while began.elapsed() < LIMIT {
         tokio::select! {
             biased;
@@ -36,6 +38,9 @@ pub async fn while_alive<T>(server: &Server, operation: impl Future<Output = T>)
             biased;
             done = &mut operation => return Ok(done),
             alive = is_alive(server) => alive?,
+        }
+        if server.times_lost() != times_lost {
+            return Err(no_answer(server, PATIENCE).caused_by("and it was lost sight of meanwhile"));
         }
     }
     Err(no_answer(server, LIMIT).caused_by("though it answers other questions"))

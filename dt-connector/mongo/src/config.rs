@@ -7,7 +7,7 @@ use std::fmt;
 
 use dt_common::config::{Endpoint, MongoOptions, SslMode};
 use dt_common::{Error, Result};
-use mongodb::options::{ClientOptions, Tls, TlsOptions};
+use mongodb::options::{ClientOptions, ServerMonitoringMode, Tls, TlsOptions};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::error::classify;
@@ -54,6 +54,9 @@ impl Address {
         options.tls = tls(endpoint, options.tls.take(), section)?;
         options.connect_timeout = options.connect_timeout.or(Some(endpoint.connection_timeout));
         options.server_selection_timeout = options.server_selection_timeout.or(Some(endpoint.connection_timeout));
+        // Asked for the server's state again and again, a link that is dead in one direction is noticed, whichever it is; what
+        // the server sends by itself says nothing of the other one.
+        options.server_monitoring_mode = options.server_monitoring_mode.or(Some(ServerMonitoringMode::Poll));
         // One connection for each reader or writer, and some for what is asked beside.
         let connections = u32::try_from(endpoint.max_connections).unwrap_or(u32::MAX).saturating_add(4);
         options.max_pool_size = options.max_pool_size.or(Some(connections));

@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bson::{Document, RawDocumentBuf, doc};
 use dt_common::{Error, ErrorClass, Result};
 use mongodb::error::{Error as DriverFailure, ErrorKind};
+use mongodb::event::EventHandler;
+use mongodb::event::sdam::SdamEvent;
 use mongodb::options::{ClientOptions, SelectionCriteria, ServerAddress, WriteConcern};
 use mongodb::{Client, ClientSession};
 
@@ -30,6 +33,7 @@ struct Facts {
     wire_version: i64,
     is_writable: bool,
     address: Address,
+    lost: Arc<AtomicU64>,
 }
 
 /// What a server is part of.
@@ -69,7 +73,14 @@ impl Server {
     /// Connects for the first time and asks the server what it is. At this point nothing is retried: an address that
     /// does not answer is for the user to see at once.
     pub async fn discover(address: Address) -> Result<Self> {
-        let client = Client::with_options(address.options().clone())
+        let (mut options, lost) = (address.options().clone(), Arc::<AtomicU64>::default());
+        let counting = lost.clone();
+        options.sdam_event_handler = Some(EventHandler::callback(move |event| {
+            if let SdamEvent::ServerHeartbeatFailed(_) = event {
+                counting.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+        let client = Client::with_options(options)
             .map_err(|error| classify(format!("[{}] url", address.section()), &error).with_class(ErrorClass::Config))?;
         // When the last handle of a client is dropped, the driver spawns a task that ends its sessions, and at the end of the
         // process that task meets a runtime that is shutting down, and panics. So the last handle is never dropped; the
@@ -91,6 +102,7 @@ impl Server {
             is_writable: hello.get_bool("isWritablePrimary").unwrap_or(false),
             kind,
             address,
+            lost,
         };
         Ok(Server { client, facts: Arc::new(facts) })
     }
@@ -139,6 +151,11 @@ impl Server {
         let mut numbers = self.facts.version.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
         let version = [(); 3].map(|()| numbers.next().unwrap_or(0));
         version >= [6, 0, 9]
+    }
+
+    /// How often the driver's own connection, over which it watches the server, was lost until now.
+    pub fn times_lost(&self) -> u64 {
+        self.facts.lost.load(Ordering::Relaxed)
     }
 
     /// Its address.

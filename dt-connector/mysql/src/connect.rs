@@ -104,13 +104,21 @@ impl Session {
 
 /// Connects, without a session of ours yet.
 async fn log_in(address: &Address) -> Result<Conn> {
-    let at = address.host_port();
-    match tokio::time::timeout(address.connect_timeout, Conn::new(address.driver_options())).await {
-        Ok(Ok(conn)) => Ok(conn),
-        Ok(Err(error)) => Err(classify(format!("cannot connect to {at} as `{}`", address.user()), error)),
+    let connecting = async {
+        let refused =
+            |error| classify(format!("cannot connect to {} as `{}`", address.host_port(), address.user()), error);
+        Conn::new(address.driver_options()).await.map_err(refused)
+    };
+    in_time(address, connecting).await
+}
+
+/// An attempt to connect, and what is said first: the link may die in between as at any other time.
+async fn in_time<T>(address: &Address, attempt: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout(address.connect_timeout, attempt).await {
+        Ok(done) => done,
         Err(_) => Err(Error::new(
             dt_common::ErrorClass::Reconnect,
-            format!("{at} did not answer within {} s", address.connect_timeout.as_secs()),
+            format!("{} did not answer within {} s", address.host_port(), address.connect_timeout.as_secs()),
         )
         .hint("check host and port, and what lies between; connection_timeout_secs sets the wait")),
     }
@@ -132,7 +140,11 @@ pub async fn discover(address: &Address) -> Result<(Server, Flavor)> {
 
 /// The same in the middle of a task: a server that does not answer is tried again.
 pub async fn discover_again(address: &Address) -> Result<(Server, Flavor)> {
-    let mut conn = log_in(address).await?;
+    let conn = log_in(address).await?;
+    in_time(address, ask(address, conn)).await
+}
+
+async fn ask(address: &Address, mut conn: Conn) -> Result<(Server, Flavor)> {
     let doing = || format!("asking {} what it is", address.host_port());
     let (version, local_infile, packet): (String, bool, usize) = conn
         .query_first("SELECT @@version, @@local_infile, @@max_allowed_packet")
@@ -155,9 +167,11 @@ pub async fn discover_again(address: &Address) -> Result<(Server, Flavor)> {
 /// Connects and pins the session.
 pub async fn connect(address: &Address, flavor: Flavor, session: &Session) -> Result<Conn> {
     let mut conn = log_in(address).await?;
-    conn.query_drop(session.statement(flavor))
-        .await
-        .map_err(|error| classify(format!("setting up a session at {}", address.host_port()), error))?;
+    let setting_up = async {
+        let failed = |error| classify(format!("setting up a session at {}", address.host_port()), error);
+        conn.query_drop(session.statement(flavor)).await.map_err(failed)
+    };
+    in_time(address, setting_up).await?;
     Ok(conn)
 }
 

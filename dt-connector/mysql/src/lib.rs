@@ -22,6 +22,7 @@ pub mod cdc;
 pub mod config;
 pub mod connect;
 pub mod error;
+pub mod left;
 pub mod rows;
 pub mod sink;
 pub mod snapshot;

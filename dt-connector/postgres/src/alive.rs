@@ -2,7 +2,8 @@
 //!
 //! A statement may rightly take an hour, so no deadline of its own can tell a slow server from a link that is dead and
 //! says nothing. While one waits, the server is asked now and then over a second connection whether the first is still
-//! there.
+//! there, and whether it has anything to do: if it waits for a question while we wait for an answer, one of them was lost on
+//! the way.
 
 use std::time::Duration;
 
@@ -12,13 +13,17 @@ use crate::config::Address;
 use crate::connect::{self, Server, Session};
 
 /// How long an answer is simply waited for: long against any batch, short against a night.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits for `operation` on the connection whose server process is `pid`.
+/// For so long a connection that is asked something is without a question only if that was lost: longer than a batch waits
+/// for its turn ([`dt_connector::Turn`]), in seconds.
+const IDLE_SECS_MAX: u64 = 25;
+
+/// Waits for `operation` on the connection whose server process is `pid`, which does nothing but ask and hear answers.
 ///
 /// # Errors
-/// Those of the operation; or, of class reconnect, that the server cannot be reached any more or has given up the
-/// connection. The operation is then dropped unfinished.
+/// Those of the operation; or, of class reconnect, that the server cannot be reached any more, has given up the
+/// connection, or has no question to answer. The operation is then dropped unfinished.
 pub async fn while_alive<T, E: From<Error>>(
     address: &Address,
     server: &Server,
@@ -40,17 +45,30 @@ pub async fn while_alive<T, E: From<Error>>(
     }
 }
 
-async fn is_alive(address: &Address, server: &Server, pid: i32) -> Result<()> {
+/// Asks over another connection whether the server's process is there, and has something to do.
+///
+/// # Errors
+/// Of class reconnect: it cannot be reached any more, has given up the connection, or has nothing to do.
+pub async fn is_alive(address: &Address, server: &Server, pid: i32) -> Result<()> {
     let dead = |why: &str| {
         let message = format!("no answer from {} for {} s", address.place(), PATIENCE.as_secs());
         Error::new(ErrorClass::Reconnect, message).caused_by(why)
     };
     let asking = async {
         let conn = connect::connect(address, server, &Session::Read).await?;
-        let statement = format!("SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = {pid}");
+        // PostgreSQL documentation, "pg_stat_activity": `state` is idle, or idle in a transaction, from `state_change` on.
+        // "Wait Events of Type Activity": a sender in `WalSenderMain` has sent all that there is, and hears what it is asked.
+        let statement = format!(
+            "SELECT coalesce(wait_event = 'WalSenderMain' OR state LIKE 'idle%' AND \
+             state_change <= pg_catalog.clock_timestamp() - interval '{IDLE_SECS_MAX} seconds', false) \
+             FROM pg_catalog.pg_stat_activity WHERE pid = {pid}"
+        );
         conn.rows(&statement, "asking whether a connection is there").await
     };
     match tokio::time::timeout(address.connect_timeout.saturating_mul(2), asking).await {
+        Ok(Ok(rows)) if rows.first().is_some_and(|row| connect::flag(row, 0)) => {
+            Err(dead("the server waits for a question: it was lost, or its answer"))
+        }
         Ok(Ok(rows)) if rows.is_empty() => Err(dead("the server has given up the connection")),
         Ok(Ok(_)) => Ok(()),
         // It answered, if only to refuse one more connection: it is there, and there is nothing better to ask it.

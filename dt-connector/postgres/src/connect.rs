@@ -74,6 +74,11 @@ impl Conn {
         self.client.is_closed() || self.driver.is_finished()
     }
 
+    /// Nothing more is expected of it: it is closed.
+    pub fn give_up(&self) {
+        self.driver.abort();
+    }
+
     /// Executes statements, separated by semicolons.
     pub async fn exec(&self, statements: &str, doing: impl Into<String>) -> Result<()> {
         self.client.batch_execute(statements).await.map_err(|error| classify(doing, error))
@@ -185,12 +190,19 @@ async fn log_in(address: &Address) -> Result<(Client, JoinHandle<()>)> {
         });
         Ok((client, driver))
     };
+    let attempt = async {
+        attempt.await.map_err(|error| classify(format!("cannot connect to {at} as \"{}\"", address.user()), error))
+    };
+    in_time(address, attempt).await
+}
+
+/// An attempt to connect, and what is said first: the link may die in between as at any other time.
+async fn in_time<T>(address: &Address, attempt: impl Future<Output = Result<T>>) -> Result<T> {
     match tokio::time::timeout(address.connect_timeout, attempt).await {
-        Ok(Ok(connected)) => Ok(connected),
-        Ok(Err(error)) => Err(classify(format!("cannot connect to {at} as \"{}\"", address.user()), error)),
+        Ok(done) => done,
         Err(_) => Err(Error::new(
             ErrorClass::Reconnect,
-            format!("{at} did not answer within {} s", address.connect_timeout.as_secs()),
+            format!("{} did not answer within {} s", address.place(), address.connect_timeout.as_secs()),
         )
         .hint("check host and port, and what lies between; connection_timeout_secs sets the wait")),
     }
@@ -201,7 +213,7 @@ async fn log_in(address: &Address) -> Result<(Client, JoinHandle<()>)> {
 pub async fn discover(address: &Address, session: &Session) -> Result<(Server, Conn)> {
     let asking = async {
         let (server, mut conn) = log_in_and_ask(address).await?;
-        pin(&mut conn, address, &server, session).await?;
+        in_time(address, pin(&mut conn, address, &server, session)).await?;
         Ok((server, conn))
     };
     asking.await.map_err(|error: Error| {
@@ -223,7 +235,10 @@ pub async fn discover_again(address: &Address) -> Result<Server> {
 
 async fn log_in_and_ask(address: &Address) -> Result<(Server, Conn)> {
     let (client, driver) = log_in(address).await?;
-    let conn = Conn { client, pid: 0, driver };
+    in_time(address, ask(address, Conn { client, pid: 0, driver })).await
+}
+
+async fn ask(address: &Address, conn: Conn) -> Result<(Server, Conn)> {
     let doing = || format!("asking {} what it is", address.place());
     let statement = "SELECT pg_catalog.current_setting('server_version'), \
          pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('server_encoding'), \
@@ -261,7 +276,7 @@ async fn log_in_and_ask(address: &Address) -> Result<(Server, Conn)> {
 pub async fn connect(address: &Address, server: &Server, session: &Session) -> Result<Conn> {
     let (client, driver) = log_in(address).await?;
     let mut conn = Conn { client, pid: 0, driver };
-    pin(&mut conn, address, server, session).await?;
+    in_time(address, pin(&mut conn, address, server, session)).await?;
     Ok(conn)
 }
 

@@ -92,7 +92,14 @@ const ROWS: &str = "60";
 /// # Errors
 /// A server cannot be started, or refuses something.
 pub fn open(setting: Setting) -> Result<Box<dyn Ends>> {
-    let name = setting.to_string().replace('/', "_");
+    open_as(setting, setting.to_string().replace('/', "_"))
+}
+
+/// [`open`] with databases of this name, which no other setting that is open has.
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn open_as(setting: Setting, name: String) -> Result<Box<dyn Ends>> {
     Ok(match setting.database {
         Database::Mysql | Database::Mariadb | Database::Postgres => Box::new(sql::SqlEnds::open(setting, name)?),
         Database::Mongo => Box::new(mongo::MongoEnds::open(setting, name)?),

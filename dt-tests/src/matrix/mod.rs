@@ -6,6 +6,7 @@
 //! - [`ends`], with [`sql`] and [`mongo`]: both servers of a setting.
 //! - [`snapshot`] and [`stream`]: one kill, the start after it, and the judgement.
 //! - [`run`]: many cells, some at a time; [`report`]: what came of them, as a page.
+//! - [`network`]: the same tables, judged in the same way, while not dt-main suffers but its connections.
 //!
 //! Who judges is never dt-main: the rows of both servers are compared with the ledger, and by the servers' hashes with each
 //! other. What dt-main says is used for one thing: how many rows it wrote again.
@@ -14,6 +15,7 @@ pub mod cell;
 pub mod ends;
 pub mod ledger;
 mod mongo;
+pub mod network;
 pub mod report;
 pub mod run;
 pub mod shape;

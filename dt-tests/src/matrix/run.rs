@@ -112,14 +112,6 @@ fn kill(opened: &mut Option<Opened>, setting: Setting, cell: Cell, seed: u64) ->
         *opened = Some(Opened::open(setting)?);
     }
     let opened = opened.as_mut().expect("run: it was just opened");
-    opened.kill(cell, &mut dice(cell, seed))
-}
-
-/// Each cell has dice of its own, so that it falls the same way alone.
-fn dice(cell: Cell, seed: u64) -> Dice {
-    let name = cell.to_string();
-    let hash = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    Dice::of(seed ^ hash)
+    // Each cell has dice of its own, so that it falls the same way alone.
+    opened.kill(cell, &mut Dice::named(seed, &cell.to_string()))
 }

@@ -97,6 +97,14 @@ impl Running {
         self.child.id()
     }
 
+    /// The text of default.log.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn log(&self) -> Result<String> {
+        read_log(&self.log_dir, "default.log")
+    }
+
     /// Whether it has ended by itself.
     ///
     /// # Errors

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use dt_common::failpoint::{Failpoint, in_flight, reach};
-use dt_common::{Error, Result, TableId};
+use dt_common::{Error, ErrorClass, Result, TableId};
 use dt_connector::{Applying, Batch, Failed, RowFormat, SinkOptions, Sinker};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -19,6 +20,7 @@ use crate::alive::while_alive;
 use crate::config::Address;
 use crate::connect::{self, Server, Session};
 use crate::error::classify;
+use crate::left::Left;
 use crate::rows;
 
 /// A connection to the target.
@@ -32,6 +34,9 @@ pub(super) struct MysqlSinker {
     plans: Arc<HashMap<TableId, WritePlan>>,
     changes: Changes,
     conn: Option<Conn>,
+    made_at: Instant,
+    // The connection before, if it was lost.
+    left: Option<Left>,
     load_data: bool,
     replaced_rows: u64,
 }
@@ -62,6 +67,8 @@ impl MysqlSinker {
             statement_rows: options.statement_rows,
             plans,
             conn: None,
+            made_at: Instant::now(),
+            left: None,
             replaced_rows: 0,
         }
     }
@@ -79,13 +86,25 @@ impl MysqlSinker {
         }
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
-            None => connect::connect(&self.address, self.server.flavor, &self.session).await?,
+            None => {
+                let mut conn = connect::connect(&self.address, self.server.flavor, &self.session).await?;
+                if let Some(left) = self.left {
+                    let id = conn.id();
+                    while_alive(&self.address, id, left.end(&mut conn)).await?;
+                    self.left = None;
+                }
+                self.made_at = Instant::now();
+                conn
+            }
         };
         // The connection goes back only if all went well: after an error the next try has a new one, and what was
         // not committed on the old one is rolled back with it.
         let (address, id) = (self.address.clone(), conn.id());
-        let replaced = while_alive(&address, id, self.transaction(&mut conn, batch)).await?;
-        self.replaced_rows += replaced;
+        let written = while_alive(&address, id, self.transaction(&mut conn, batch)).await;
+        if written.as_ref().is_err_and(|error| error.class() == ErrorClass::Reconnect) {
+            self.left = Some(Left::new(id, self.made_at));
+        }
+        self.replaced_rows += written?;
         self.conn = Some(conn);
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Reading tables: pages of rows, sent on as blocks; lost connections made again.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -15,7 +17,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row, Value};
 
 use super::plan::{Range, TablePlan};
-use crate::alive::while_alive;
+use crate::alive::while_asking;
 use crate::config::Address;
 use crate::connect::{self, Flavor, Session};
 use crate::error::classify;
@@ -45,6 +47,7 @@ impl Extractor for MysqlSnapshot {
             options: self.options.clone(),
             outlet: outlet.clone(),
             conn: None,
+            held_up: Arc::default(),
             counted: None,
             backoff: Backoff::new(self.options.retry),
             clock: Instant::now(),
@@ -64,6 +67,8 @@ struct Reader {
     options: ReadOptions,
     outlet: Outlet,
     conn: Option<Conn>,
+    // By those who write what was read.
+    held_up: Arc<AtomicBool>,
     // Rows that were sent and that no key tells apart, where they are counted.
     counted: Option<u64>,
     backoff: Backoff,
@@ -149,8 +154,8 @@ impl Reader {
             Some(conn) => conn,
             None => connect::connect(&self.address, self.flavor, &Session::Read).await?,
         };
-        let (address, id) = (self.address.clone(), conn.id());
-        while_alive(&address, id, self.page(&mut conn, slice, block, sent)).await?;
+        let (address, id, held_up) = (self.address.clone(), conn.id(), self.held_up.clone());
+        while_asking(&address, id, &held_up, self.page(&mut conn, slice, block, sent)).await?;
         // The connection is kept only if all went well.
         self.conn = Some(conn);
         Ok(())
@@ -192,7 +197,9 @@ impl Reader {
             Some(key) => Some(task.progress(DbType::Mysql, key.clone(), &self.options.lineage)),
             None => counted.map(|rows| task.counted(DbType::Mysql, rows, &self.options.lineage)),
         };
+        self.held_up.store(true, Ordering::Relaxed);
         self.outlet.rows(block.take(task, progress)).await?;
+        self.held_up.store(false, Ordering::Relaxed);
         if key.is_none() {
             self.counted = counted;
         }

@@ -22,7 +22,7 @@ use super::spool::Spools;
 use super::tables::Tables;
 use super::watch::{self, Watch};
 use super::{ask, heartbeat};
-use crate::alive::while_alive;
+use crate::alive::{PATIENCE, is_alive, while_alive};
 use crate::config::Address;
 use crate::connect::{self, Conn, Server, Session};
 use crate::sql;
@@ -159,7 +159,8 @@ impl PgStream {
     async fn connect(&self) -> Result<Connected> {
         let conn = connect::connect(&self.address, &self.server, &Session::Read).await?;
         let mut wire = Wire::connect(&self.address, &self.server, Purpose::Replication).await?;
-        let facts = ask::facts(&conn, &mut wire, &self.server, self.question()).await?;
+        let asking = ask::facts(&conn, &mut wire, &self.server, self.question());
+        let facts = while_alive(&self.address, &self.server, conn.pid, asking).await?;
         Ok(Connected { conn, wire, facts })
     }
 
@@ -326,6 +327,7 @@ impl PgStream {
         backoff: &mut Backoff,
     ) -> std::result::Result<(), Ended> {
         let mut asked_at: Option<Instant> = None;
+        let mut heard_at = Instant::now();
         loop {
             while let Some(frame) = incoming.take()? {
                 backoff.succeeded();
@@ -351,7 +353,13 @@ impl PgStream {
             }
             if let Some(filled) = incoming.fill().now_or_never() {
                 filled?;
+                heard_at = Instant::now();
                 continue;
+            }
+            // The server is asked for an answer each interval ([`Acknowledged::tell`]), so that it is never silent for long.
+            if heard_at.elapsed() >= PATIENCE.max(self.options.keepalive_interval * 3) {
+                is_alive(&self.address, &self.server, pid).await?;
+                heard_at = Instant::now();
             }
             // The server has nothing more for now: what there is goes on at once.
             self.send(&mut following.assembler, outlet).await?;
@@ -367,9 +375,9 @@ impl PgStream {
                 }
                 Some(_) | None => watch::INTERVAL,
             };
-            let filling = while_alive(&self.address, &self.server, pid, incoming.fill());
-            if let Ok(filled) = tokio::time::timeout(patience, filling).await {
+            if let Ok(filled) = tokio::time::timeout(patience, incoming.fill()).await {
                 filled?;
+                heard_at = Instant::now();
             }
         }
     }
@@ -453,7 +461,9 @@ impl PgStream {
             );
         }
         self.reconnect(following).await?;
-        let table = self.tables.find(&following.conn, &self.server, &relation).await?;
+        let conn = &following.conn;
+        let finding = self.tables.find(conn, &self.server, &relation);
+        let table = while_alive(&self.address, &self.server, conn.pid, finding).await?;
         following.assembler.learn(relation.oid, table);
         following.relations.insert(relation.oid, relation);
         Ok(())
@@ -494,7 +504,8 @@ impl PgStream {
     async fn is_over(&self, following: &mut Following, end: u64) -> Result<bool> {
         self.reconnect(following).await?;
         if following.last.is_none() {
-            let (now, wal_end) = ask::clock(&following.conn).await?;
+            let conn = &following.conn;
+            let (now, wal_end) = while_alive(&self.address, &self.server, conn.pid, ask::clock(conn)).await?;
             following.last = (now > end).then_some(wal_end);
         }
         Ok(following.last.is_some_and(|last| following.assembler.checkpoint() >= last))
@@ -505,7 +516,12 @@ impl PgStream {
         let asked = async {
             self.reconnect(following).await?;
             let Following { watch, conn, assembler, .. } = following;
-            watch.look(conn, &self.server, self.question(), assembler.checkpoint()).await
+            let looking = watch.look(conn, &self.server, self.question(), assembler.checkpoint());
+            let looked = while_alive(&self.address, &self.server, conn.pid, looking).await;
+            if looked.as_ref().is_err_and(|error| error.class() == ErrorClass::Reconnect) {
+                conn.give_up();
+            }
+            looked
         };
         if let Err(error) = asked.await {
             tracing::debug!("the slot and the publication could not be looked at: {error}");

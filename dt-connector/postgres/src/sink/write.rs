@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,6 +22,7 @@ use crate::alive::while_alive;
 use crate::config::Address;
 use crate::connect::{self, Conn, Server, Session, number};
 use crate::error::{classify, constraint, state};
+use crate::left::Left;
 use crate::rows::{BINARY_HEADER, BINARY_TRAILER};
 
 /// What every sinker of a target shares.
@@ -40,6 +42,9 @@ pub(super) struct PgSinker {
     // Made while the first rows are read.
     connecting: Option<JoinHandle<Result<Conn>>>,
     conn: Option<Conn>,
+    made_at: Instant,
+    // The connection before, if it was lost.
+    left: Option<Left>,
     // The last table's COPY as the server has it; most batches are of one table.
     prepared: Option<(String, Statement)>,
     // Tables of which the last batch met rows that were there: the next one is likely to, and goes the long way at once.
@@ -68,6 +73,8 @@ impl PgSinker {
             shared,
             connecting: Some(connecting),
             conn: None,
+            made_at: Instant::now(),
+            left: None,
             prepared: None,
             meeting: HashSet::new(),
             replaced_rows: 0,
@@ -95,7 +102,13 @@ impl PgSinker {
                     Some(connecting) => connecting.await.ok().and_then(Result::ok),
                     None => None,
                 };
-                connect::connect_or(first, &shared.address, &shared.server, &shared.session).await?
+                let conn = connect::connect_or(first, &shared.address, &shared.server, &shared.session).await?;
+                if let Some(left) = self.left {
+                    while_alive(&shared.address, &shared.server, conn.pid, left.end(&conn)).await?;
+                    self.left = None;
+                }
+                self.made_at = Instant::now();
+                conn
             }
         };
         // The connection goes back only if all went well: after an error the next try has a new one, and what was not
@@ -111,7 +124,11 @@ impl PgSinker {
             })?;
             self.rows(&conn, plan, &table.target, batch).await
         };
-        while_alive(&shared.address, &shared.server, pid, writing).await?;
+        let written = while_alive(&shared.address, &shared.server, pid, writing).await;
+        if written.as_ref().is_err_and(|error| error.class() == ErrorClass::Reconnect) {
+            self.left = Some(Left::new(pid, self.made_at));
+        }
+        written?;
         self.conn = Some(conn);
         Ok(())
     }

@@ -9,6 +9,7 @@
 use dt_common::{Error, Result};
 use tokio::sync::Mutex;
 
+use crate::alive::while_alive;
 use crate::config::Address;
 use crate::connect::{self, Conn, Server, Session, text};
 
@@ -51,8 +52,11 @@ impl Keeper {
         held.conn = None;
         let conn = connect::connect(&self.address, &self.server, &Session::Read).await?;
         let doing = "exporting a snapshot";
-        conn.exec("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", doing).await?;
-        let answer = conn.rows("SELECT pg_catalog.pg_export_snapshot()", doing).await?;
+        let exporting = async {
+            conn.exec("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", doing).await?;
+            conn.rows("SELECT pg_catalog.pg_export_snapshot()", doing).await
+        };
+        let answer = while_alive(&self.address, &self.server, conn.pid, exporting).await?;
         let name = answer.first().map(|row| text(row, 0)).filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| Error::fatal(doing).caused_by("no answer"))?;
         let generation = held.snapshot.generation + 1;

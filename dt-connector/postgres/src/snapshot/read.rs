@@ -197,7 +197,8 @@ impl Reader {
             progress.piece_rows = 0;
         }
         // The rows are here: if the connection is lost by now, only the next read needs another.
-        if conn.command("COMMIT", "ending a read").await.is_ok() {
+        let ending = conn.command("COMMIT", "ending a read");
+        if while_alive(&self.address, &self.server, pid, ending).await.is_ok() {
             self.conn = Some(conn);
         }
         Ok(())
@@ -255,7 +256,9 @@ impl Reader {
         progress: &mut Progress,
     ) -> Reading<()> {
         let pid = conn.pid();
-        let mut rows = conn.copy_out(&of.plan.copy(range)?, format!("reading {}", of.table.schema.id)).await?;
+        let statement = of.plan.copy(range)?;
+        let beginning = conn.copy_out(&statement, format!("reading {}", of.table.schema.id));
+        let mut rows = while_alive(&self.address, &self.server, pid, beginning).await?;
         block.begin();
         loop {
             let message = match rows.take()? {
