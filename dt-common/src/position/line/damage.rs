@@ -75,3 +75,60 @@ fn nesting_without_end_is_an_error() {
         assert!(Line::parse(&format!("{{\"type\":{deep}")).is_err());
     }
 }
+
+/// Which bytes of a line are a value's own: of the time in front, of a number, of a text that is not `type` or `db_type`.
+/// There is no checksum, so that such a byte can become another one, and nothing says that it was not so.
+fn free_bytes(line: &str) -> Vec<bool> {
+    let json = line.find(['{', '"']).expect("a position");
+    let mut free: Vec<bool> = line[..json].bytes().map(|byte| byte.is_ascii_digit()).collect();
+    let mut rest = &line[json..];
+    let mut name = String::new();
+    while let Some(first) = rest.chars().next() {
+        if first == '"' {
+            let mut strings = serde_json::Deserializer::from_str(rest).into_iter::<String>();
+            let text = strings.next().expect("a text").expect("a text");
+            let end = strings.byte_offset();
+            let is_name = rest[end..].starts_with(':');
+            let is_free = !is_name && name != "type" && name != "db_type";
+            free.extend((0..end).map(|at| is_free && at > 0 && at + 1 < end));
+            if is_name {
+                name = text;
+            }
+            rest = &rest[end..];
+        } else {
+            free.extend(std::iter::repeat_n(first.is_ascii_digit() || first == '-', first.len_utf8()));
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    // Between two numbers of one digit, it makes them one.
+    let json = line.as_bytes();
+    for at in 1..json.len() - 1 {
+        free[at] |= json[at] == b',' && free[at - 1] && free[at + 1] && json[at + 1].is_ascii_digit();
+    }
+    free
+}
+
+#[test]
+fn a_changed_byte_outside_of_values_is_an_error_and_never_another_position() {
+    let lines = GENERATIONS.iter().flat_map(|file| file.lines()).filter(|line| !line.starts_with("//"));
+    for text in lines {
+        let whole = Line::parse(text).expect("a line").expect("a position");
+        let free = free_bytes(text);
+        assert_eq!(free.len(), text.len());
+        for at in (0..text.len()).filter(|at| !free[*at]) {
+            let old = text.as_bytes()[at];
+            for byte in (0x20..0x7f).chain([0, 9, 0x80, 0xff, old ^ 1, old ^ 0x80]) {
+                let mut bytes = text.as_bytes().to_vec();
+                bytes[at] = byte;
+                let Ok(changed) = String::from_utf8(bytes) else { continue };
+                match Line::parse(&changed) {
+                    Err(_) => {}
+                    Ok(said) => {
+                        let said = said.map(|said| (said.rung, said.position));
+                        assert_eq!(said.as_ref(), Some(&(whole.rung, whole.position.clone())), "{changed}");
+                    }
+                }
+            }
+        }
+    }
+}
