@@ -30,7 +30,9 @@ fn documents() -> Vec<Vec<u8>> {
 fn read_through(document: &[u8]) {
     if let Ok(fields) = raw::fields(document).collect::<Result<Vec<_>, _>>() {
         let mut copy = Writer::new();
-        fields.iter().for_each(|field| drop(copy.put(field.name, field.value)));
+        for field in &fields {
+            copy.put(field.name, field.value);
+        }
         assert_eq!(copy.finish(), document, "field by field the same document");
         fields.iter().for_each(|field| drop((field.value.integer(), field.value.text())));
     }
@@ -83,8 +85,12 @@ fn amend(document: &[u8], amendment: &[u8]) {
 /// A document that holds a document of that name, and so on.
 fn nested(name: &str, depth: usize) -> Vec<u8> {
     let mut document = Writer::new();
-    (0..depth).for_each(|_| drop(document.open(name)));
-    (0..depth).for_each(|_| drop(document.close()));
+    for _ in 0..depth {
+        document.open(name);
+    }
+    for _ in 0..depth {
+        document.close();
+    }
     document.finish()
 }
 
@@ -139,7 +145,9 @@ fn nesting_without_end_is_an_error_or_bytes_and_no_deep_call() {
     for _ in 0..10_000 {
         entry.open("o").open_array("applyOps").open("0").text("op", "c").text("ns", "admin.$cmd");
     }
-    (0..30_000).for_each(|_| drop(entry.close()));
+    for _ in 0..30_000 {
+        entry.close();
+    }
     assert!(Entry::parse(&entry.finish()).is_err());
 }
 

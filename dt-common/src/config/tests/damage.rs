@@ -63,3 +63,22 @@ proptest! {
         check(&format!("{MINIMAL}do_tbs={lists}"))?;
     }
 }
+
+#[test]
+fn a_very_long_file_is_answered_in_a_moment() {
+    let shapes: [(&str, fn(usize) -> String); 6] = [
+        ("unknown keys", |at| format!("[filter]\nkey{at}=1\n")),
+        ("unknown sections", |at| format!("[section{at}]\na=1\n")),
+        ("lines that are nothing", |_| "x\n".to_owned()),
+        ("the same key", |_| "[filter]\ndo_dbs=a\n".to_owned()),
+        ("names", |at| format!("{}db{at}.tb{at}", if at == 0 { "[filter]\ndo_tbs=" } else { "," })),
+        ("pairs", |at| format!("{}db{at}.a:db{at}.b", if at == 0 { "[router]\ntb_map=" } else { "," })),
+    ];
+    for (what, piece) in shapes {
+        let text = MINIMAL.to_owned() + &(0..2_000).map(piece).collect::<String>();
+        let begun = std::time::Instant::now();
+        let _ = parse(&text);
+        println!("{what}: {} bytes in {:?}", text.len(), begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(10), "{what}: {:?}", begun.elapsed());
+    }
+}
