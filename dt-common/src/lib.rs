@@ -5,6 +5,8 @@
 //! Pure: no driver, no runtime, no clock and no IO. Time, bytes and text come in as arguments.
 
 pub mod config;
+#[doc(hidden)]
+pub mod damage;
 pub mod error;
 pub mod failpoint;
 pub mod ids;

@@ -149,8 +149,10 @@ fn dependencies(package: &Value, tests: bool) -> BTreeSet<&str> {
         .collect()
 }
 
+/// The manifests of the workspace's members; the fuzzer is none.
 fn manifests() -> Result<Vec<File>> {
     let members = files()?.into_iter().filter(|file| file.path.ends_with("/Cargo.toml"));
+    let members = members.filter(|file| file.path != "fuzz/Cargo.toml");
     Ok(members.collect())
 }
 

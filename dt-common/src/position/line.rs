@@ -158,4 +158,6 @@ fn is_json(text: &str) -> bool {
 }
 
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod tests;

@@ -8,7 +8,8 @@
 //!
 //! Written is the tagged form: `order_col` and `value` for a key of one column, `order_key.composite` for a longer
 //! one. Fields of ours come last, and only where there is something to say: `hex`, `null_keys_done`, `slot`,
-//! `timeline`, `applied_…` (see `behind`), `source`, `target`. Fields that are not known are ignored; a type that is not
+//! `timeline`, `applied_…` (see `behind`), `source`, `target`. Fields that are not known are ignored, unless they are one byte
+//! away from such a field (there is no checksum, and without that field it is another position); a type that is not
 //! known, a missing field or one of another type is a [`WireError`], never "no position" (invariant 5). Errors name fields, never the values in
 //! them (invariant 11).
 //!
@@ -59,6 +60,15 @@ pub enum WireError {
         /// What it should be.
         expected: &'static str,
     },
+    /// A field that is not known, and is one byte away from one that may be absent: read as an unknown one, the position
+    /// would be another.
+    #[error("the field `{found}` is damaged: it was `{field}`")]
+    Damaged {
+        /// What stands there.
+        found: String,
+        /// What was written.
+        field: &'static str,
+    },
     /// `db_type` names no database.
     #[error(transparent)]
     UnknownDbType(#[from] UnknownDbType),
@@ -98,6 +108,7 @@ fn read_nested(outer: &Map<String, Value>) -> Result<Position, WireError> {
 }
 
 fn read(kind: &str, fields: &Map<String, Value>) -> Result<Position, WireError> {
+    refuse_damaged_names(fields)?;
     Ok(match kind {
         "None" => Position::None,
         "RdbSnapshot" => read_snapshot(&Fields { kind: "RdbSnapshot", fields }, None)?,
@@ -170,6 +181,49 @@ fn read(kind: &str, fields: &Map<String, Value>) -> Result<Position, WireError> 
         }
         other => return Err(WireError::UnknownType(other.chars().take(64).collect())),
     })
+}
+
+/// Fields that may be absent. All others are missed where their names are damaged.
+const OPTIONAL: [&str; 18] = [
+    "applied_before",
+    "applied_by",
+    "applied_changes",
+    "applied_filter",
+    "applied_lane",
+    "applied_lanes",
+    "applied_schema",
+    "applied_tb",
+    "gtid_set",
+    "hex",
+    "null_keys_done",
+    "operation_increment",
+    "order_key",
+    "repl_port",
+    "slot",
+    "source",
+    "target",
+    "timeline",
+];
+
+/// Fields that are not known are ignored, but for those that a changed byte has made of one that is.
+fn refuse_damaged_names(fields: &Map<String, Value>) -> Result<(), WireError> {
+    for found in fields.keys().filter(|found| !OPTIONAL.contains(&found.as_str())) {
+        if let Some(field) = OPTIONAL.into_iter().find(|field| is_one_byte_away(found.as_bytes(), field.as_bytes())) {
+            return Err(WireError::Damaged { found: found.clone(), field });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a changed byte of JSON text makes `found` of `field`: another character, or a back-slash, which makes one
+/// character of two.
+fn is_one_byte_away(found: &[u8], field: &[u8]) -> bool {
+    let same = found.iter().zip(field).take_while(|(one, other)| one == other).count();
+    match field.len().checked_sub(found.len()) {
+        Some(0) => same < field.len() && found[same + 1..] == field[same + 1..],
+        Some(1) => same < found.len() && found[same + 1..] == field[same + 2..],
+        Some(_) | None => false,
+    }
 }
 
 fn read_rows(fields: &Fields<'_>, chunk: Option<Chunk>) -> Result<Position, WireError> {

@@ -27,6 +27,9 @@ pub mod sink;
 pub mod snapshot;
 pub mod value;
 
+#[cfg(test)]
+mod damage;
+
 pub use config::Address;
 pub use sink::MongoTarget;
 pub use snapshot::MongoSource;

@@ -19,6 +19,8 @@ pub mod kind {
     pub const BOOLEAN: u8 = 0x08;
     /// Null.
     pub const NULL: u8 = 0x0a;
+    /// JavaScript code with variables.
+    pub const CODE_WITH_SCOPE: u8 = 0x0f;
     /// 32-bit integer.
     pub const INT32: u8 = 0x10;
     /// Timestamp.
@@ -30,6 +32,14 @@ pub mod kind {
     /// The key that is less than all others.
     pub const MIN_KEY: u8 = 0xff;
 }
+
+/// How deep documents and arrays may lie in each other. MongoDB documents 100 levels (Limits and Thresholds, Nested Depth),
+/// and a server takes 200 unless it is told otherwise (`maxBSONDepth`).
+pub const DEPTH_MAX: usize = 250;
+
+/// How long a document may become by being amended: far more than the 16 MiB that a server takes, for one that is ahead of
+/// its changes may be larger for a while.
+pub const AMENDED_BYTES_MAX: usize = 64 << 20;
 
 /// A field of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,10 +132,38 @@ pub fn field<'a>(document: &'a [u8], name: &str) -> Option<RawValue<'a>> {
     fields(document).map_while(Result::ok).find(|field| field.name == name.as_bytes()).map(|field| field.value)
 }
 
+/// Whether the document is BSON that is no deeper than [`DEPTH_MAX`], so that it can be read by what reads the documents in
+/// a document by calling itself.
+pub fn is_shallow(document: &[u8]) -> bool {
+    let mut open = vec![fields(document)];
+    while let Some(innermost) = open.last_mut() {
+        match innermost.next() {
+            None => drop(open.pop()),
+            Some(Err(Malformed)) => return false,
+            Some(Ok(Field { value, .. })) => {
+                if let Some(within) = value.document().or_else(|| value.scope()) {
+                    if open.len() > DEPTH_MAX {
+                        return false;
+                    }
+                    open.push(fields(within));
+                }
+            }
+        }
+    }
+    true
+}
+
 impl<'a> RawValue<'a> {
     /// The document or array that it is.
     pub fn document(self) -> Option<&'a [u8]> {
         matches!(self.kind, kind::DOCUMENT | kind::ARRAY).then_some(self.bytes)
+    }
+
+    /// The variables of a code with scope: behind its own length stand a text's length and the text.
+    fn scope(self) -> Option<&'a [u8]> {
+        let text = (self.kind == kind::CODE_WITH_SCOPE).then_some(self.bytes)?.get(4..)?;
+        let length = usize::try_from(i32::from_le_bytes(*text.first_chunk()?)).ok()?;
+        text.get(4..)?.get(length..)
     }
 
     /// The number that it is, if that is whole.
@@ -265,6 +303,17 @@ impl Writer {
     /// Adds the bytes of a document behind its head.
     pub fn extend(&mut self, document: &[u8]) {
         self.bytes.extend_from_slice(document);
+    }
+
+    /// Begins a document or an array of that name, up to [`Writer::close`].
+    pub fn open_value(&mut self, value_kind: u8, name: &[u8]) -> &mut Self {
+        self.head(value_kind, name);
+        self.begin()
+    }
+
+    /// How many bytes there are up to now.
+    pub fn written(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Begins a document behind its head, up to [`Writer::close`].

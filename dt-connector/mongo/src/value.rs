@@ -82,7 +82,9 @@ pub fn from_key(key: &KeyText) -> Option<Id> {
 fn as_bson(value: RawValue<'_>) -> Option<Bson> {
     let mut document = raw::Writer::new();
     document.put(ID.as_bytes(), value);
-    Document::from_reader(&document.finish()[..]).ok()?.remove(ID)
+    let document = document.finish();
+    // What is nested without end would be read by a call within a call without end.
+    raw::is_shallow(&document).then(|| Document::from_reader(&document[..]).ok())??.remove(ID)
 }
 
 fn to_json(value: &Bson) -> Value {

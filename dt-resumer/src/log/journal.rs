@@ -143,6 +143,7 @@ impl Journal {
         if self.read(&marker)?.is_none() {
             return Ok(Vec::new());
         }
+        self.make_durable(&[SET_ASIDE]).map_err(|error| self.cannot_write(error))?;
         self.rename_aside(&marker).map_err(|error| self.cannot_write(error))
     }
 
@@ -170,7 +171,8 @@ impl Journal {
         Ok(renamed)
     }
 
-    fn read_own(&self) -> Result<(Own, Place)> {
+    fn read_own(&mut self) -> Result<(Own, Place)> {
+        self.make_durable(&[POSITION_LOG, FINISHED_LOG]).map_err(|error| self.cannot_write(error))?;
         let dir = &self.options.log_dir;
         let (place, [position, finished]) = self.read_dir(dir)?;
         let file = |name, scan: Option<Scan>| {
@@ -184,6 +186,20 @@ impl Journal {
             names: Names::Kept,
         };
         Ok((own, place))
+    }
+
+    /// Makes durable what an earlier run has left, for it may have been killed before it could: what is read here is what
+    /// the task goes on from, and must not be gone after a loss of power.
+    fn make_durable(&mut self, names: &[&str]) -> io::Result<()> {
+        let mut exist = false;
+        for name in names {
+            let path = self.options.log_dir.join(name);
+            if self.disk.read(&path)?.is_some() {
+                self.disk.sync(&path)?;
+                exist = true;
+            }
+        }
+        if exist { self.disk.sync_dir(&self.options.log_dir) } else { Ok(()) }
     }
 
     fn read_other_dir(&self) -> Result<Place> {

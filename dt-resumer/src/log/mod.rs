@@ -96,7 +96,7 @@ impl LogStore {
             let lock = DirLock::take(&options.log_dir)?;
             let proof = lock.proof();
             let options = without_itself(options);
-            let journal = Journal::new(Box::new(RealDisk), clock::utc(), options);
+            let journal = Journal::new(Box::new(RealDisk::default()), clock::utc(), options);
             Ok((Held { journal, _lock: Some(lock) }, proof))
         })
         .await?;
@@ -191,7 +191,7 @@ pub async fn peek_holds_positions(options: LogOptions) -> Result<bool> {
 }
 
 fn reader_of(options: LogOptions) -> Journal {
-    Journal::new(Box::new(RealDisk), clock::utc(), without_itself(options))
+    Journal::new(Box::new(RealDisk::default()), clock::utc(), without_itself(options))
 }
 
 async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

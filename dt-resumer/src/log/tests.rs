@@ -1,4 +1,6 @@
 mod chunks;
+mod damage;
+mod full;
 mod power;
 mod rewound;
 
@@ -203,7 +205,7 @@ fn a_failed_save_is_undone_and_can_be_tried_again() {
 fn a_file_cut_short_anywhere_says_what_its_complete_lines_say() {
     let disk = PowerDisk::new();
     let mut writer = journal_of(&disk, LogOptions::new("/logs"));
-    for entries in saves() {
+    for entries in saves().into_iter().take(9) {
         writer.record(&entries).unwrap();
     }
     for name in [POSITION_LOG, FINISHED_LOG] {

@@ -45,6 +45,10 @@ pub enum Part<'a> {
     Ddl(Ddl<'a>),
 }
 
+/// How deep `applyOps` may lie in each other: more than a server takes (MongoDB server, `apply_ops_cmd.cpp`,
+/// `maxApplyOpsDepth`).
+const NESTED_MAX: usize = 50;
+
 /// Commands that change collections or databases, and no document besides.
 const DDL: [&str; 16] = [
     "abortIndexBuild",
@@ -177,11 +181,11 @@ impl<'a> Fields<'a> {
 
     fn parts(&self) -> Result<Vec<Part<'a>>> {
         let mut parts = Vec::new();
-        self.add_to(&mut parts)?;
+        self.add_to(&mut parts, 0)?;
         Ok(parts)
     }
 
-    fn add_to(&self, parts: &mut Vec<Part<'a>>) -> Result<()> {
+    fn add_to(&self, parts: &mut Vec<Part<'a>>, depth: usize) -> Result<()> {
         // What moves between the shards of a cluster is no change.
         if self.from_migrate {
             return Ok(());
@@ -198,7 +202,7 @@ impl<'a> Fields<'a> {
                 parts.push(row(RowOp::Update { key: self.with_id(key)?, after: self.o()? })?);
             }
             "d" => parts.push(row(RowOp::Delete { key: self.with_id(self.o()?)? })?),
-            "c" => self.command_to(parts)?,
+            "c" => self.command_to(parts, depth)?,
             other => return Err(self.bad(&format!("the operation `{other}`"))),
         }
         Ok(())
@@ -208,15 +212,16 @@ impl<'a> Fields<'a> {
         raw::field(document, ID).map(|_| document).ok_or_else(|| self.bad("a document without `_id`"))
     }
 
-    fn command_to(&self, parts: &mut Vec<Part<'a>>) -> Result<()> {
+    fn command_to(&self, parts: &mut Vec<Part<'a>>, depth: usize) -> Result<()> {
         let Some((name, value)) = self.command()? else { return Ok(()) };
         match name {
+            "applyOps" if depth >= NESTED_MAX => Err(self.bad("`applyOps` in each other without end")),
             "applyOps" => {
                 let operations = value.document().ok_or_else(|| self.bad("`applyOps` without operations"))?;
                 for operation in raw::fields(operations) {
                     let operation = operation.ok().and_then(|operation| operation.value.document());
                     let operation = operation.ok_or_else(|| self.bad("`applyOps` without operations"))?;
-                    Fields::of(operation)?.add_to(parts)?;
+                    Fields::of(operation)?.add_to(parts, depth + 1)?;
                 }
                 Ok(())
             }

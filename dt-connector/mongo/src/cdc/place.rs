@@ -21,11 +21,12 @@ impl Time {
         bson::Timestamp { time: self.seconds, increment: self.increment }
     }
 
-    /// The first that is later.
+    /// The first that is later; the last one is its own.
     pub fn next(self) -> Time {
-        match self.increment.checked_add(1) {
-            Some(increment) => Time { increment, ..self },
-            None => Time { seconds: self.seconds + 1, increment: 0 },
+        match (self.increment.checked_add(1), self.seconds.checked_add(1)) {
+            (Some(increment), _) => Time { increment, ..self },
+            (None, Some(seconds)) => Time { seconds, increment: 0 },
+            (None, None) => self,
         }
     }
 }
@@ -62,9 +63,9 @@ fn token_text(token: &[u8]) -> String {
     if token.is_empty() {
         return String::new();
     }
-    match Document::from_reader(token) {
-        Ok(token) => Bson::Document(token).into_canonical_extjson().to_string(),
-        Err(_) => String::new(),
+    match raw::is_shallow(token).then(|| Document::from_reader(token)) {
+        Some(Ok(token)) => Bson::Document(token).into_canonical_extjson().to_string(),
+        Some(Err(_)) | None => String::new(),
     }
 }
 
@@ -140,5 +141,6 @@ mod tests {
         assert!(time(1, 9) < time(2, 0) && time(2, 0) < time(2, 1));
         assert_eq!(time(2, 1).next(), time(2, 2));
         assert_eq!(time(2, u32::MAX).next(), time(3, 0));
+        assert_eq!(time(u32::MAX, u32::MAX).next(), time(u32::MAX, u32::MAX));
     }
 }

@@ -9,6 +9,9 @@ use postgres_protocol::message::backend::{
 
 use super::{Wire, server_error};
 
+/// How much room is made at once for a message that has not arrived yet, however long it says it is: more comes as it does.
+pub(super) const ROOM_BYTES_MAX: usize = 16 << 20;
+
 /// A COPY that is being read. Given up before its end, the connection is of no more use.
 pub struct CopyOut<'w> {
     wire: &'w mut Wire,
@@ -54,10 +57,10 @@ impl CopyOut<'_> {
             let Some(header) = header else { return Ok(Next::Awaited) };
             let whole = 1 + usize::try_from(header.len()).unwrap_or(usize::MAX - 1);
             if buffer.len() < whole {
-                // A large row is made room for at once.
+                // A large row is made room for at once, though not because of its length alone.
                 let missing = whole - buffer.len();
                 self.wire.buffer.advance(std::mem::take(&mut self.taken));
-                self.wire.buffer.reserve(missing);
+                self.wire.buffer.reserve(missing.min(ROOM_BYTES_MAX));
                 return Ok(Next::Awaited);
             }
             match header.tag() {
@@ -179,5 +182,62 @@ mod tests {
     async fn what_belongs_to_no_copy_is_refused() {
         let error = read(&message(b'D', b"\0\0"), 1000).await.expect_err("a row of a query");
         assert_eq!(error.class(), ErrorClass::Fatal);
+    }
+
+    #[tokio::test]
+    async fn a_length_alone_asks_for_no_memory() {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        let mut wire = Wire::new(Box::new(ours), "here".to_owned(), super::super::Purpose::Reading);
+        let mut copy = wire.copy_out("COPY", "reading").await.expect("asked");
+        theirs.write_all(b"d\x7f\xff\xff\xffnot two gibibytes").await.expect("room");
+        copy.fill().await.expect("an open end");
+        assert_eq!(copy.take().expect("the beginning of a row"), Next::Awaited);
+        assert!(copy.wire.buffer.capacity() <= 2 * ROOM_BYTES_MAX, "{}", copy.wire.buffer.capacity());
+    }
+
+    /// An answer with rows, a notice and an end.
+    fn answer() -> Vec<u8> {
+        let messages = [
+            message(b'H', b"\x01\0\x02\0\x01\0\x01"),
+            message(b'd', b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0"),
+            message(b'd', b"\0\x02\0\0\0\x01x\xff\xff\xff\xff"),
+            message(b'N', b"SNOTICE\0C00000\0Mhello\0\0"),
+            message(b'd', b"\xff\xff"),
+            message(b'c', b""),
+            message(b'C', b"COPY 1\0"),
+            message(b'Z', b"T"),
+        ];
+        messages.concat()
+    }
+
+    /// Reads it to its end, with the fields of each row: rows, or an error.
+    fn read_through(answer: &[u8], piece: usize) -> Result<usize> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let rows = runtime.block_on(read(answer, piece))?;
+        for row in &rows {
+            let mut fields = crate::rows::BinaryFields::new(crate::rows::after_header(row).unwrap_or(row));
+            let count = crate::rows::field_count(row).unwrap_or_default();
+            let _ = (0..count).try_for_each(|_| fields.field().map(drop));
+        }
+        Ok(rows.len())
+    }
+
+    #[test]
+    fn an_answer_cut_short_anywhere_is_an_error() {
+        let answer = answer();
+        assert_eq!(read_through(&answer, answer.len()).expect("three messages of data"), 3);
+        for end in 0..answer.len() {
+            assert!(read_through(&answer[..end], 9).is_err(), "{end}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_damaged_answer_is_rows_or_an_error(
+            damages in proptest::collection::vec(proptest::prelude::any::<(u8, u16, u8, u8)>(), 1..6),
+            piece in 1_usize..200,
+        ) {
+            let _ = read_through(&dt_common::damage::damaged(&answer(), &damages), piece);
+        }
     }
 }

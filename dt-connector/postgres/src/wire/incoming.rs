@@ -8,6 +8,7 @@ use postgres_protocol::message::backend::{
 };
 use tokio::io::ReadHalf;
 
+use super::copy_out::ROOM_BYTES_MAX;
 use super::{Stream, fill, garbled, server_error};
 use crate::cdc::lsn::{Lsn, Moment};
 
@@ -68,8 +69,8 @@ impl Incoming {
                 return Err(self.bad("a frame that is too long"));
             }
             if self.buffer.len() < whole {
-                // The whole frame is made room for at once.
-                self.buffer.reserve(whole - self.buffer.len());
+                // Room is made at once, though not because of the length alone.
+                self.buffer.reserve((whole - self.buffer.len()).min(ROOM_BYTES_MAX));
                 return Ok(None);
             }
             match header.tag() {

@@ -80,6 +80,7 @@ impl Journal {
         let path = self.beside(REWOUND);
         let Some(bytes) = self.read(&path)? else { return Ok(()) };
         self.own = None;
+        self.make_durable(&[REWOUND]).map_err(|error| self.cannot_write(error))?;
         let read = scan_config(&bytes).map_err(|unreadable| cannot_understand(&path, unreadable))?;
         let mut lines = [(Home::Position, String::new()), (Home::Finished, String::new())];
         for (number, line) in read {

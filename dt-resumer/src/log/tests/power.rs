@@ -18,15 +18,18 @@ struct State {
     /// The names after each change since the directory was last synced; the first are the durable ones.
     names: Vec<BTreeMap<PathBuf, usize>>,
     steps: u64,
+    /// What each step did, and to which file.
+    done: Vec<(Does, PathBuf)>,
     trouble: Option<Trouble>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct File {
     durable: Vec<u8>,
     pending: Vec<Op>,
 }
 
+#[derive(Clone)]
 enum Op {
     Append(Vec<u8>),
     Cut(usize),
@@ -39,12 +42,30 @@ pub(super) enum Trouble {
     Crash(u64),
     /// This one step fails; an append leaves half of its bytes behind.
     Fail(u64),
+    /// This step, an append, gets only so many bytes onto the disk.
+    Short(u64, usize),
+    /// There is no room from the one step up to the other: all fails that may need some. An append leaves a part of its bytes
+    /// behind; to cut a file and to remove one can still be done.
+    Full(u64, u64),
+    /// From the one step up to the other nothing can be written at all, as on a disk that was set read-only.
+    Stuck(u64, u64),
+}
+
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Does {
+    /// Adds so many bytes.
+    Append(usize),
+    /// Takes room, or may do so.
+    Takes,
+    /// Gives room back.
+    Frees,
 }
 
 /// What survives a crash.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Loss {
-    /// The process was killed: the machine keeps everything.
+    /// The process was killed: the machine keeps everything, though not all of it is durable.
     Process,
     /// Power: nothing that was not synced.
     Everything,
@@ -101,8 +122,12 @@ impl PowerDisk {
     pub(super) fn after(&self, loss: Loss) -> PowerDisk {
         let state = self.state();
         let names = match loss {
+            Loss::Process => {
+                let (files, names) = (state.files.clone(), state.names.clone());
+                return PowerDisk(Arc::new(Mutex::new(State { files, names, ..State::default() })));
+            }
             Loss::Everything | Loss::Names => state.names.first(),
-            Loss::Process | Loss::Data | Loss::HalfOfTheData => state.names.last(),
+            Loss::Data | Loss::HalfOfTheData => state.names.last(),
         };
         let files = state.files.iter().map(|file| match loss {
             Loss::Process | Loss::Names => file.cached(),
@@ -118,7 +143,7 @@ impl PowerDisk {
         });
         let files = files.map(|durable| File { durable, pending: Vec::new() }).collect();
         let names = vec![names.unwrap().clone()];
-        PowerDisk(Arc::new(Mutex::new(State { files, names, steps: 0, trouble: None })))
+        PowerDisk(Arc::new(Mutex::new(State { files, names, ..State::default() })))
     }
 
     pub(super) fn put(&self, path: &Path, bytes: &[u8]) {
@@ -126,7 +151,14 @@ impl PowerDisk {
         disk.write(path, bytes).unwrap();
         disk.sync(path).unwrap();
         disk.sync_dir(path.parent().unwrap()).unwrap();
-        self.state().steps = 0;
+        let mut state = self.state();
+        state.steps = 0;
+        state.done.clear();
+    }
+
+    /// What each step did, and to which file.
+    pub(super) fn done(&self) -> Vec<(Does, PathBuf)> {
+        self.state().done.clone()
     }
 
     pub(super) fn text(&self, path: &Path) -> Option<String> {
@@ -135,15 +167,26 @@ impl PowerDisk {
 }
 
 impl State {
-    /// Counts a step; the error if it goes wrong, and whether half of an append still happens.
-    fn step(&mut self) -> Result<(), (io::Error, bool)> {
+    /// Counts a step; the error if it goes wrong, and how many bytes of an append still get there.
+    fn step(&mut self, does: Does, path: &Path) -> Result<(), (io::Error, usize)> {
         let now = self.steps;
         self.steps += 1;
-        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        self.done.push((does, path.to_owned()));
+        let bytes = match does {
+            Does::Append(bytes) => bytes,
+            Does::Takes | Does::Frees => 0,
+        };
+        let fails = |left| Err((io::Error::from(io::ErrorKind::StorageFull), left));
         match self.trouble {
-            Some(Trouble::Crash(at)) if now >= at => Err((full(), now == at)),
-            Some(Trouble::Fail(at)) if now == at => Err((full(), true)),
-            Some(Trouble::Crash(_) | Trouble::Fail(_)) | None => Ok(()),
+            Some(Trouble::Crash(at)) if now == at => fails(bytes / 2),
+            Some(Trouble::Crash(at)) if now > at => fails(0),
+            Some(Trouble::Fail(at)) if now == at => fails(bytes / 2),
+            Some(Trouble::Short(at, left)) if now == at => fails(left.min(bytes)),
+            Some(Trouble::Full(from, to)) if does != Does::Frees && (from..to).contains(&now) => {
+                fails(bytes * (now as usize % 4) / 4)
+            }
+            Some(Trouble::Stuck(from, to)) if (from..to).contains(&now) => fails(0),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -181,10 +224,10 @@ impl Disk for PowerDisk {
 
     fn append(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state();
-        let (bytes, result) = match state.step() {
+        let (bytes, result) = match state.step(Does::Append(bytes.len()), path) {
             Ok(()) => (bytes, Ok(())),
-            Err((error, true)) => (&bytes[..bytes.len() / 2], Err(error)),
-            Err((error, false)) => return Err(error),
+            Err((error, 0)) => return Err(error),
+            Err((error, left)) => (&bytes[..left], Err(error)),
         };
         let at = state.find_or_make(path);
         state.files[at].pending.push(Op::Append(bytes.to_vec()));
@@ -201,7 +244,7 @@ impl Disk for PowerDisk {
 
     fn cut(&mut self, path: &Path, len: u64) -> io::Result<()> {
         let mut state = self.state();
-        state.step().map_err(|(error, _)| error)?;
+        state.step(Does::Frees, path).map_err(|(error, _)| error)?;
         let at = state.find(path)?;
         state.files[at].pending.push(Op::Cut(usize::try_from(len).unwrap()));
         Ok(())
@@ -210,9 +253,9 @@ impl Disk for PowerDisk {
     fn sync(&mut self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         let at = state.find(path)?;
-        if let Err((error, _)) = state.step() {
+        if let Err((error, _)) = state.step(Does::Takes, path) {
             // As Linux does: what could not be written is forgotten, and a later sync does not bring it back.
-            if matches!(state.trouble, Some(Trouble::Fail(_))) {
+            if !matches!(state.trouble, Some(Trouble::Crash(_))) {
                 state.files[at].pending.clear();
             }
             return Err(error);
@@ -225,7 +268,7 @@ impl Disk for PowerDisk {
 
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.step().map_err(|(error, _)| error)?;
+        state.step(Does::Takes, from).map_err(|(error, _)| error)?;
         let at = state.find(from)?;
         state.change_names(|names| {
             names.remove(from);
@@ -236,7 +279,7 @@ impl Disk for PowerDisk {
 
     fn remove(&mut self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.step().map_err(|(error, _)| error)?;
+        state.step(Does::Frees, path).map_err(|(error, _)| error)?;
         state.find(path)?;
         state.change_names(|names| {
             names.remove(path);
@@ -244,9 +287,9 @@ impl Disk for PowerDisk {
         Ok(())
     }
 
-    fn sync_dir(&mut self, _dir: &Path) -> io::Result<()> {
+    fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.step().map_err(|(error, _)| error)?;
+        state.step(Does::Takes, dir).map_err(|(error, _)| error)?;
         let last = state.names.len() - 1;
         state.names.drain(..last);
         Ok(())

@@ -36,12 +36,13 @@ fn a_step_back_is_whole_after_a_crash_at_every_step_and_every_loss() {
     let mut undisturbed = written(&whole);
     let begins = whole.steps();
     undisturbed.rewind(&rewind()).unwrap();
+    let ends = whole.steps();
     let names = [POSITION_LOG, FINISHED_LOG].map(|name| whole.text(&own(name)).unwrap());
     assert!(!names.concat().contains("\"a\"") && names[1].lines().count() == 1, "{names:?}");
     assert_eq!(known(&journal(&whole).load().unwrap()), wanted);
 
     let mut seen = [0, 0];
-    for step in begins..whole.steps() {
+    for step in begins..ends {
         for trouble in [Trouble::Crash(step), Trouble::Fail(step)] {
             let disk = PowerDisk::new();
             let mut crashing = written(&disk);

@@ -18,9 +18,9 @@
 //! document that any number of a stream's changes were applied to, and that then gets all of them from an earlier one on,
 //! comes out byte for byte the same, the order of its fields included.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use crate::raw::{self, Field, Malformed, RawValue, Writer, kind};
+use crate::raw::{self, AMENDED_BYTES_MAX, DEPTH_MAX, Field, Malformed, RawValue, Writer, kind};
 
 /// A diff that is not understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +31,9 @@ pub enum BadDiff {
     /// It has a section that is none of those above.
     #[error("it has a section `{0}` that is not known")]
     Section(String),
+    /// It, or the document, is nested deeper than a server takes, or the document becomes far larger.
+    #[error("what it makes of the document is larger or nested deeper than a server takes")]
+    TooLarge,
     /// A section holds something else than it should.
     #[error("its section `{0}` is not as it should be")]
     Contents(String),
@@ -49,7 +52,7 @@ const ELEMENTS_MAX: usize = 6_000_000;
 /// The document as it is after the diff.
 pub fn apply(document: &[u8], diff: &[u8]) -> Result<Vec<u8>, BadDiff> {
     let mut after = Writer::with_capacity(document.len() + diff.len());
-    fields_after(document, diff, &mut after)?;
+    fields_after(document, diff, &mut after, 0)?;
     Ok(after.finish())
 }
 
@@ -61,10 +64,11 @@ enum Change<'a> {
     Within(&'a [u8]),
 }
 
-fn fields_after(before: &[u8], diff: &[u8], after: &mut Writer) -> Result<(), BadDiff> {
+fn fields_after(before: &[u8], diff: &[u8], after: &mut Writer, depth: usize) -> Result<(), BadDiff> {
     let mut changes: HashMap<&[u8], Change<'_>> = HashMap::new();
     // In the order of the sections: what `u` does not find goes to the end as well.
     let mut added: Vec<Field<'_>> = Vec::new();
+    let mut placed: HashSet<&[u8]> = HashSet::new();
     for section in raw::fields(diff) {
         let section = section?;
         let held = section.value.document().ok_or_else(|| contents(section.name))?;
@@ -99,33 +103,50 @@ fn fields_after(before: &[u8], diff: &[u8], after: &mut Writer) -> Result<(), Ba
             Some(Change::Goes | Change::New) => {}
             Some(Change::Becomes(value)) => {
                 after.put(field.name, *value);
-                added.retain(|new| new.name != field.name);
+                placed.insert(field.name);
             }
-            Some(Change::Within(diff)) => within(field.name, Some(field.value), diff, after)?,
+            Some(Change::Within(diff)) => within(field.name, Some(field.value), diff, after, depth)?,
         }
+        bounded(after)?;
     }
-    for field in added {
+    for field in added.iter().filter(|field| !placed.contains(field.name)) {
         after.put(field.name, field.value);
+        bounded(after)?;
     }
     Ok(())
 }
 
 /// A field's or an element's value after a diff of what is in it.
-fn within(name: &[u8], before: Option<RawValue<'_>>, diff: &[u8], after: &mut Writer) -> Result<(), BadDiff> {
-    let mut inner = Writer::new();
+fn within(
+    name: &[u8],
+    before: Option<RawValue<'_>>,
+    diff: &[u8],
+    after: &mut Writer,
+    depth: usize,
+) -> Result<(), BadDiff> {
+    if depth >= DEPTH_MAX {
+        return Err(BadDiff::TooLarge);
+    }
     match before {
         Some(RawValue { kind: kind::ARRAY, bytes }) if is_of_array(diff) => {
-            elements_after(bytes, diff, &mut inner)?;
-            after.put(name, RawValue { kind: kind::ARRAY, bytes: &inner.finish() });
+            after.open_value(kind::ARRAY, name);
+            elements_after(bytes, diff, after, depth + 1)?;
+            after.close();
         }
         Some(RawValue { kind: kind::DOCUMENT, bytes }) if !is_of_array(diff) => {
-            fields_after(bytes, diff, &mut inner)?;
-            after.put(name, RawValue { kind: kind::DOCUMENT, bytes: &inner.finish() });
+            after.open_value(kind::DOCUMENT, name);
+            fields_after(bytes, diff, after, depth + 1)?;
+            after.close();
         }
         // The document is ahead of the diff: what is here is written again by a later one.
         Some(_) | None => drop(after.put(name, NULL)),
     }
     Ok(())
+}
+
+/// A damaged diff must not fill the memory.
+fn bounded(after: &Writer) -> Result<(), BadDiff> {
+    if after.written() > AMENDED_BYTES_MAX { Err(BadDiff::TooLarge) } else { Ok(()) }
 }
 
 /// Null (bsonspec.org: kind 0x0a, without bytes).
@@ -135,7 +156,7 @@ fn is_of_array(diff: &[u8]) -> bool {
     raw::fields(diff).next().is_some_and(|first| first.is_ok_and(|first| first.name == b"a"))
 }
 
-fn elements_after(before: &[u8], diff: &[u8], after: &mut Writer) -> Result<(), BadDiff> {
+fn elements_after(before: &[u8], diff: &[u8], after: &mut Writer, depth: usize) -> Result<(), BadDiff> {
     let mut length = None;
     let mut changes: HashMap<usize, Change<'_>> = HashMap::new();
     let mut end = 0;
@@ -178,10 +199,11 @@ fn elements_after(before: &[u8], diff: &[u8], after: &mut Writer) -> Result<(), 
             (None, None) => drop(after.put(name.as_bytes(), NULL)),
             (Some(Change::Becomes(value)), _) => drop(after.put(name.as_bytes(), *value)),
             (Some(Change::Within(diff)), element) => {
-                within(name.as_bytes(), element.map(|element| element.value), diff, after)?;
+                within(name.as_bytes(), element.map(|element| element.value), diff, after, depth)?;
             }
             (Some(Change::Goes | Change::New), _) => return Err(contents(name.as_bytes())),
         }
+        bounded(after)?;
         at += 1;
     }
 }

@@ -5,7 +5,7 @@
 //! document that is ahead of the change only, and then nothing is done, for a later change writes it again. The values are
 //! those that the source came to, so that they can be written twice.
 
-use crate::raw::{self, Malformed, RawValue, Writer, kind};
+use crate::raw::{self, AMENDED_BYTES_MAX, DEPTH_MAX, Malformed, RawValue, Writer, kind};
 
 /// An update that is not understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +16,9 @@ pub enum BadUpdate {
     /// It has a modifier that is none of those above.
     #[error("it has the modifier `{0}`")]
     Modifier(String),
+    /// A path is deeper than a server takes, or the document becomes far larger.
+    #[error("what it makes of the document is larger or nested deeper than a server takes")]
+    TooLarge,
 }
 
 impl From<Malformed> for BadUpdate {
@@ -38,9 +41,15 @@ pub fn apply(document: &[u8], update: &[u8]) -> Result<Vec<u8>, BadUpdate> {
             (b"$set" | b"$unset", Some(paths)) => {
                 for path in raw::fields(paths) {
                     let path = path?;
-                    let parts: Vec<&[u8]> = path.name.split(|&byte| byte == b'.').collect();
+                    let parts: Vec<&[u8]> = path.name.split(|&byte| byte == b'.').take(DEPTH_MAX + 1).collect();
+                    if parts.len() > DEPTH_MAX {
+                        return Err(BadUpdate::TooLarge);
+                    }
                     let value = (modifier.name == b"$set").then_some(path.value);
                     after = in_document(&after, &parts, value)?;
+                    if after.len() > AMENDED_BYTES_MAX {
+                        return Err(BadUpdate::TooLarge);
+                    }
                 }
             }
             (name, _) => return Err(BadUpdate::Modifier(String::from_utf8_lossy(name).into_owned())),

@@ -167,6 +167,22 @@ fn what_is_shown_of_an_event_holds_neither_rows_nor_statements() {
 
 proptest! {
     #[test]
+    fn an_event_with_pieces_that_are_lost_added_or_doubled_is_an_event_or_an_error(
+        of in any::<prop::sample::Index>(),
+        damages in prop::collection::vec(any::<(u8, u16, u8, u8)>(), 1..6),
+    ) {
+        thread_local!(static ALL: Vec<Bytes> = FILES.into_iter().flat_map(events_of).collect());
+        ALL.with(|all| {
+            let event = of.get(all);
+            let body = dt_common::damage::damaged(&event[HEADER_BYTES..], &damages);
+            PLAIN.into_iter().for_each(|format| read_through(event_of(event[4], 0, &body), format));
+            // The header as well.
+            let event = dt_common::damage::damaged(event, &damages);
+            PLAIN.into_iter().for_each(|format| read_through(event.clone().into(), format));
+        });
+    }
+
+    #[test]
     fn any_bytes_of_any_type_are_an_event_or_an_error(
         kind in 0u8..175,
         flags in any::<u16>(),

@@ -316,6 +316,36 @@ fn a_difference_that_does_not_apply_is_refused() {
     }
 }
 
+/// Reads the rows of an event as far as they can be read.
+fn read_any_kind(plan: &RowPlan, event: &RowsEvent) {
+    let images = [&event.present_before, &event.present_after].map(|present| {
+        let image = present.as_ref().map(|present| plan.image(present));
+        image.transpose().ok()
+    });
+    let [Some(before), Some(after)] = images else { return };
+    let mut rest = &event.rows[..];
+    let mut out = Vec::new();
+    while !rest.is_empty() {
+        let start = rest;
+        if let Some(before) = &before
+            && before.decode(&mut out, &mut rest).is_err()
+        {
+            return;
+        }
+        let read = &start[..start.len() - rest.len()];
+        let decoded = match (&before, &after) {
+            (Some(before), Some(after)) if event.kind == RowsKind::PartialUpdate => {
+                after.decode_partial(&mut out, &mut rest, (before, read))
+            }
+            (_, Some(after)) => after.decode(&mut out, &mut rest),
+            (_, None) => Ok(()),
+        };
+        if decoded.is_err() || rest.len() == start.len() {
+            return;
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn no_damage_makes_the_decoder_panic(
@@ -331,6 +361,51 @@ proptest! {
             }
             // An error or other rows: both are fine.
             let _ = captured.decode(&rows);
+        });
+    }
+
+    #[test]
+    fn rows_with_pieces_that_are_lost_added_or_doubled_are_rows_or_an_error(
+        damages in prop::collection::vec(any::<(u8, u16, u8, u8)>(), 1..6), file: prop::sample::Index)
+    {
+        thread_local!(static ALL: Vec<Captured> = Captured::all());
+        ALL.with(|all| {
+            let captured = file.get(all);
+            let rows = dt_common::damage::damaged(&captured.event.rows, &damages);
+            let _ = captured.decode(&rows);
+            let event = RowsEvent { rows: rows.into(), ..captured.event.clone() };
+            read_any_kind(&captured.plan().expect("they fit"), &event);
+        });
+    }
+
+    #[test]
+    fn a_table_that_is_described_otherwise_has_rows_or_an_error(
+        damages in prop::collection::vec(any::<(prop::sample::Index, u8, u16)>(), 1..4), file: prop::sample::Index)
+    {
+        thread_local!(static ALL: Vec<Captured> = Captured::all());
+        ALL.with(|all| {
+            let captured = file.get(all);
+            let mut map = captured.map.clone();
+            for (at, kind, meta) in &damages {
+                let at = at.index(map.columns.len());
+                let kind = if kind % 2 == 0 { map.columns[at].kind } else { *kind };
+                map.columns[at] = WireColumn { kind, meta: *meta, nullable: true };
+            }
+            map.names = Some((0..map.columns.len()).map(|at| at.to_string()).collect());
+            map.enum_values.get_or_insert_with(|| vec![vec![b"a".to_vec()]; map.columns.len()]);
+            map.set_values.get_or_insert_with(|| vec![vec![b"a".to_vec()]; map.columns.len()]);
+            map.collations = vec![None; map.columns.len()];
+            // As the map says it is, all of it copied; or the captured columns, if they fit.
+            let all: Vec<usize> = (0..map.columns.len()).collect();
+            if let Some(columns) = crate::cdc::metadata::columns(&map, &Default::default())
+                && let Ok(plan) = RowPlan::new(&columns, &all, &map)
+            {
+                read_any_kind(&plan.with_key(&[0]), &captured.event);
+            }
+            map.names = None;
+            if let Ok(plan) = RowPlan::new(&captured.columns, &captured.copied, &map) {
+                read_any_kind(&plan, &captured.event);
+            }
         });
     }
 

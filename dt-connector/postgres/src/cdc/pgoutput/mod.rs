@@ -10,6 +10,8 @@ mod relation;
 mod tuple;
 
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod golden;
 
 pub use relation::{Identity, Relation, RelationColumn};
