@@ -58,6 +58,8 @@ pub struct Conn {
     pub client: Client,
     /// The server's process, by which it is known to other sessions.
     pub pid: i32,
+    /// When that process began, as the server writes it; empty if it does not say.
+    pub began: String,
     driver: JoinHandle<()>,
 }
 
@@ -172,7 +174,10 @@ impl Session {
             }
         }
         let mut statement: String = set.iter().map(|item| format!("SET {item};")).collect();
-        statement.push_str("SELECT pg_catalog.pg_backend_pid()");
+        statement.push_str(
+            "SELECT pid, backend_start FROM (SELECT pg_catalog.pg_backend_pid() AS pid) me \
+             LEFT JOIN pg_catalog.pg_stat_activity USING (pid)",
+        );
         statement
     }
 }
@@ -235,7 +240,7 @@ pub async fn discover_again(address: &Address) -> Result<Server> {
 
 async fn log_in_and_ask(address: &Address) -> Result<(Server, Conn)> {
     let (client, driver) = log_in(address).await?;
-    in_time(address, ask(address, Conn { client, pid: 0, driver })).await
+    in_time(address, ask(address, Conn { client, pid: 0, began: String::new(), driver })).await
 }
 
 async fn ask(address: &Address, conn: Conn) -> Result<(Server, Conn)> {
@@ -275,7 +280,7 @@ async fn ask(address: &Address, conn: Conn) -> Result<(Server, Conn)> {
 /// Connects and pins the session.
 pub async fn connect(address: &Address, server: &Server, session: &Session) -> Result<Conn> {
     let (client, driver) = log_in(address).await?;
-    let mut conn = Conn { client, pid: 0, driver };
+    let mut conn = Conn { client, pid: 0, began: String::new(), driver };
     in_time(address, pin(&mut conn, address, server, session)).await?;
     Ok(conn)
 }
@@ -292,6 +297,7 @@ async fn pin(conn: &mut Conn, address: &Address, server: &Server, session: &Sess
     let doing = || format!("setting up a session at {}", address.place());
     let answer = conn.rows(&session.statement(address, server), doing()).await?;
     conn.pid = answer.last().map_or(0, |row| number(row, 0));
+    conn.began = answer.last().map_or_else(String::new, |row| text(row, 1));
     if let Session::Write { disable_foreign_key_checks: true, .. } = session
         && let Err(error) = conn.client.batch_execute("SET session_replication_role = replica").await
     {

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use dt_common::failpoint::{Failpoint, in_flight, reach};
@@ -20,7 +19,7 @@ use crate::alive::while_alive;
 use crate::config::Address;
 use crate::connect::{self, Server, Session};
 use crate::error::classify;
-use crate::left::Left;
+use crate::left::Mark;
 use crate::rows;
 
 /// A connection to the target.
@@ -34,9 +33,9 @@ pub(super) struct MysqlSinker {
     plans: Arc<HashMap<TableId, WritePlan>>,
     changes: Changes,
     conn: Option<Conn>,
-    made_at: Instant,
-    // The connection before, if it was lost.
-    left: Option<Left>,
+    mark: Option<Mark>,
+    // Of the connection before, if it was lost.
+    left: Option<Mark>,
     load_data: bool,
     replaced_rows: u64,
 }
@@ -67,7 +66,7 @@ impl MysqlSinker {
             statement_rows: options.statement_rows,
             plans,
             conn: None,
-            made_at: Instant::now(),
+            mark: None,
             left: None,
             replaced_rows: 0,
         }
@@ -88,12 +87,12 @@ impl MysqlSinker {
             Some(conn) => conn,
             None => {
                 let mut conn = connect::connect(&self.address, self.server.flavor, &self.session).await?;
-                if let Some(left) = self.left {
-                    let id = conn.id();
+                let id = conn.id();
+                if let Some(left) = self.left.clone() {
                     while_alive(&self.address, id, left.end(&mut conn)).await?;
                     self.left = None;
                 }
-                self.made_at = Instant::now();
+                self.mark = while_alive(&self.address, id, Mark::put_on(&mut conn)).await?;
                 conn
             }
         };
@@ -102,7 +101,7 @@ impl MysqlSinker {
         let (address, id) = (self.address.clone(), conn.id());
         let written = while_alive(&address, id, self.transaction(&mut conn, batch)).await;
         if written.as_ref().is_err_and(|error| error.class() == ErrorClass::Reconnect) {
-            self.left = Some(Left::new(id, self.made_at));
+            self.left = self.mark.take();
         }
         self.replaced_rows += written?;
         self.conn = Some(conn);

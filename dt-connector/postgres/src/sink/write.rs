@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -42,7 +41,6 @@ pub(super) struct PgSinker {
     // Made while the first rows are read.
     connecting: Option<JoinHandle<Result<Conn>>>,
     conn: Option<Conn>,
-    made_at: Instant,
     // The connection before, if it was lost.
     left: Option<Left>,
     // The last table's COPY as the server has it; most batches are of one table.
@@ -73,7 +71,6 @@ impl PgSinker {
             shared,
             connecting: Some(connecting),
             conn: None,
-            made_at: Instant::now(),
             left: None,
             prepared: None,
             meeting: HashSet::new(),
@@ -103,11 +100,10 @@ impl PgSinker {
                     None => None,
                 };
                 let conn = connect::connect_or(first, &shared.address, &shared.server, &shared.session).await?;
-                if let Some(left) = self.left {
+                if let Some(left) = self.left.clone() {
                     while_alive(&shared.address, &shared.server, conn.pid, left.end(&conn)).await?;
                     self.left = None;
                 }
-                self.made_at = Instant::now();
                 conn
             }
         };
@@ -126,7 +122,7 @@ impl PgSinker {
         };
         let written = while_alive(&shared.address, &shared.server, pid, writing).await;
         if written.as_ref().is_err_and(|error| error.class() == ErrorClass::Reconnect) {
-            self.left = Some(Left::new(pid, self.made_at));
+            self.left = Some(Left::of(&conn));
         }
         written?;
         self.conn = Some(conn);

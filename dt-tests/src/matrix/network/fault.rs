@@ -69,12 +69,13 @@ fn direction(dice: &mut Dice) -> Direction {
     Direction::BOTH[dice.pick(0..2) as usize]
 }
 
-/// Of what a source is asked there is little.
+/// Of what a source is asked there is little, and so there is of what a target answers.
 fn reset(end: End, dice: &mut Dice) -> Fault {
     let direction = direction(dice);
     let bytes = match (end, direction) {
         (End::Source, Direction::Requests) => dice.pick(1..400),
-        (End::Source | End::Target, _) => dice.pick(1..12_000),
+        (End::Target, Direction::Replies) => dice.pick(1..2000),
+        (End::Source, Direction::Replies) | (End::Target, Direction::Requests) => dice.pick(1..12_000),
     };
     Fault::Reset(direction, bytes)
 }
