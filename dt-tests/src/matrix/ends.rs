@@ -34,6 +34,21 @@ pub trait Ends {
     /// What the server says.
     fn rotate(&self) -> Result<()>;
 
+    /// A server's port on 127.0.0.1.
+    fn port(&self, end: End) -> u16;
+
+    /// Kills a server (SIGKILL) and starts it again with what it has.
+    ///
+    /// # Errors
+    /// It does not come up.
+    fn kill_server(&self, end: End) -> Result<()>;
+
+    /// Connects anew: a server was killed.
+    ///
+    /// # Errors
+    /// A server does not answer.
+    fn reconnect(&mut self) -> Result<()>;
+
     /// How many changes of rows a transaction comes to on this source.
     fn changes(&self, transaction: &Transaction) -> u64;
 

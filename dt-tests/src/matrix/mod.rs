@@ -7,6 +7,7 @@
 //! - [`snapshot`] and [`stream`]: one kill, the start after it, and the judgement.
 //! - [`run`]: many cells, some at a time; [`report`]: what came of them, as a page.
 //! - [`network`]: the same tables, judged in the same way, while not dt-main suffers but its connections.
+//! - [`soak`]: streams under load for hours, with all of that by dice.
 //!
 //! Who judges is never dt-main: the rows of both servers are compared with the ledger, and by the servers' hashes with each
 //! other. What dt-main says is used for one thing: how many rows it wrote again.
@@ -20,6 +21,7 @@ pub mod report;
 pub mod run;
 pub mod shape;
 mod snapshot;
+pub mod soak;
 mod sql;
 mod stream;
 

@@ -14,7 +14,7 @@ use crate::judge::mongo::MongoJudge;
 use crate::mongo::Mongo;
 use crate::positions::Positions;
 use crate::servers::Kind;
-use crate::servers::mongo::{self, MongoPair};
+use crate::servers::mongo::{self, MongoPair, MongoServer};
 use crate::task::Task;
 
 /// Two replica sets.
@@ -55,6 +55,13 @@ impl MongoEnds {
             Store::Log | Store::Target => None,
         };
         Ok(MongoEnds { setting, name, pair, source, target, start, positions })
+    }
+
+    fn server(&self, end: End) -> &'static MongoServer {
+        match end {
+            End::Source => &self.pair.source,
+            End::Target => &self.pair.target,
+        }
     }
 
     fn insertion(shape: Shape, n: u64, v: u64) -> Result<Document> {
@@ -98,6 +105,21 @@ impl Ends for MongoEnds {
 
     fn rotate(&self) -> Result<()> {
         // An oplog has no files.
+        Ok(())
+    }
+
+    fn port(&self, end: End) -> u16 {
+        self.server(end).port()
+    }
+
+    fn kill_server(&self, end: End) -> Result<()> {
+        self.server(end).kill9()?;
+        self.server(end).up()
+    }
+
+    fn reconnect(&mut self) -> Result<()> {
+        self.source = self.pair.source.client()?;
+        self.target = self.pair.target.client()?;
         Ok(())
     }
 

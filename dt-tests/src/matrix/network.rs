@@ -3,8 +3,8 @@
 //! - `fault`: what may happen to a way, and makes it happen.
 //! - `way`: a task whose connections to one of its ends lead through a proxy, from its start to the judgement.
 
-mod fault;
-mod way;
+pub(super) mod fault;
+pub(super) mod way;
 
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -9,7 +9,7 @@ use super::shape::Shape;
 use crate::db::{Db, Dialect};
 use crate::judge::Judge;
 use crate::positions::{Positions, followed};
-use crate::servers::{self, Kind, Pair};
+use crate::servers::{self, Kind, Pair, Server};
 use crate::task::Task;
 
 /// Two servers with SQL.
@@ -61,6 +61,13 @@ impl SqlEnds {
         Ok(SqlEnds { setting, name, kind, pair, source, target, positions, stream })
     }
 
+    fn server(&self, end: End) -> &'static Server {
+        match end {
+            End::Source => &self.pair.source,
+            End::Target => &self.pair.target,
+        }
+    }
+
     fn statement(&self, shape: Shape, change: Change) -> String {
         let (dialect, table) = (self.source.dialect(), shape.table());
         // One of those that are the same.
@@ -102,6 +109,21 @@ impl Ends for SqlEnds {
             Dialect::Mysql => "FLUSH BINARY LOGS",
             Dialect::Postgres => "SELECT pg_switch_wal()",
         })
+    }
+
+    fn port(&self, end: End) -> u16 {
+        self.server(end).port()
+    }
+
+    fn kill_server(&self, end: End) -> Result<()> {
+        self.server(end).kill9()?;
+        self.server(end).up()
+    }
+
+    fn reconnect(&mut self) -> Result<()> {
+        self.source = self.pair.source.connection(&self.name)?;
+        self.target = self.pair.target.connection(&self.name)?;
+        Ok(())
     }
 
     fn changes(&self, transaction: &Transaction) -> u64 {

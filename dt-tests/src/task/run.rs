@@ -139,6 +139,16 @@ impl Running {
         self.signal("INT")
     }
 
+    /// Lets it stand still for so long (SIGSTOP, SIGCONT).
+    ///
+    /// # Errors
+    /// It has ended already.
+    pub fn asleep(&mut self, time: Duration) -> Result<()> {
+        self.signal("STOP")?;
+        std::thread::sleep(time);
+        self.signal("CONT")
+    }
+
     fn signal(&mut self, name: &str) -> Result<()> {
         // Not waited for yet, so the process id is still its own.
         let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status()?;

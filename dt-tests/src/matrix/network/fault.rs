@@ -13,7 +13,7 @@ use crate::proxy::{Death, Direction, Fate, Proxy};
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(in crate::matrix) enum Fault {
     /// Everything takes longer.
     Latency,
     /// All connections are closed.
@@ -90,8 +90,22 @@ fn silence(dice: &mut Dice) -> Duration {
 }
 
 impl Fault {
+    /// One that the dice give, of those that may happen to a stream whose positions are in its target.
+    pub(in crate::matrix) fn by(dice: &mut Dice, end: End) -> Self {
+        match dice.pick(0..8) {
+            0 => Fault::Latency,
+            1 => Fault::Cut,
+            2 => Fault::HalfClosed(direction(dice)),
+            3 => Fault::HalfSilent(direction(dice), seconds(dice)),
+            4 => Fault::Reset(direction(dice), dice.pick(1..12_000)),
+            5 => Fault::BlackHole(seconds(dice)),
+            6 if end == End::Target => Fault::LostCommit(dice.pick(0..6)),
+            _ => Fault::Refuse(seconds(dice)),
+        }
+    }
+
     /// Lets it happen, and be over but for what it has left behind. `meanwhile` is done now and then.
-    pub(super) fn strike(self, proxy: &Proxy, mut meanwhile: impl FnMut() -> Result<()>) -> Result<()> {
+    pub(in crate::matrix) fn strike(self, proxy: &Proxy, mut meanwhile: impl FnMut() -> Result<()>) -> Result<()> {
         let mut lasts = |time: Duration| {
             let since = Instant::now();
             deadline::until("its time is over", PATIENCE, || {

@@ -12,7 +12,6 @@ use super::Way;
 use super::fault::Fault;
 use crate::dice::Dice;
 use crate::proxy::Proxy;
-use crate::servers::{self, Kind, mongo};
 use crate::task::{Running, Task};
 
 /// Rows of each table: as many as are copied while all this happens, and a few more.
@@ -44,8 +43,8 @@ pub(super) fn run(way: Way, setting: Setting, faults: &[Fault], dice: &mut Dice)
     for transaction in ledger.fill(ends.shapes(), rows) {
         ends.write(&transaction)?;
     }
-    let proxy = Proxy::start(port(way)?)?;
-    let task = with_deadlines(through(ends.task()?, way, proxy.port(), &name), way);
+    let proxy = Proxy::start(ends.port(way.end))?;
+    let task = with_deadlines(through(ends.task()?, setting, way.end, proxy.port(), &name), setting);
     let running = task.spawn()?;
     let travel = Travel { running, ends, ledger, setting, dice, marks: 0 };
     match setting.phase {
@@ -54,28 +53,14 @@ pub(super) fn run(way: Way, setting: Setting, faults: &[Fault], dice: &mut Dice)
     }
 }
 
-fn port(way: Way) -> Result<u16> {
-    let kind = match way.database {
-        Database::Mysql => Kind::Mysql,
-        Database::Mariadb => Kind::Mariadb,
-        Database::Postgres => Kind::Postgres15,
-        Database::Mongo => {
-            let pair = mongo::pair()?;
-            return Ok(if way.end == End::Source { pair.source.port() } else { pair.target.port() });
-        }
-    };
-    let pair = servers::pair(kind)?;
-    Ok(if way.end == End::Source { pair.source.port() } else { pair.target.port() })
-}
-
 /// The task with one of its ends behind the port.
-fn through(task: Task, way: Way, port: u16, database: &str) -> Task {
-    let section = match way.end {
+pub(in crate::matrix) fn through(task: Task, setting: Setting, end: End, port: u16, database: &str) -> Task {
+    let section = match end {
         End::Source => "extractor",
         End::Target => "sinker",
     };
     let task = task.set(section, "connection_timeout_secs", "2");
-    match way.database {
+    match setting.database {
         Database::Mysql | Database::Mariadb => task.address(section, port),
         Database::Postgres => task.postgres_address(section, port, database),
         // Otherwise the driver learns the server's own port, and goes there.
@@ -84,8 +69,8 @@ fn through(task: Task, way: Way, port: u16, database: &str) -> Task {
 }
 
 /// What is silent is noticed soon.
-fn with_deadlines(task: Task, way: Way) -> Task {
-    match (way.phase, way.database) {
+pub(in crate::matrix) fn with_deadlines(task: Task, setting: Setting) -> Task {
+    match (setting.phase, setting.database) {
         (Phase::Snapshot, _) => task.set("extractor", "max_rps", SNAPSHOT_RPS).set("sinker", "max_rps", SNAPSHOT_RPS),
         (Phase::Cdc, Database::Mysql | Database::Mariadb) => {
             task.set("extractor", "binlog_heartbeat_interval_secs", "1").set("extractor", "binlog_timeout_secs", "4")
