@@ -66,7 +66,8 @@ proptest! {
 
 #[test]
 fn a_very_long_file_is_answered_in_a_moment() {
-    let shapes: [(&str, fn(usize) -> String); 6] = [
+    type Piece = fn(usize) -> String;
+    let shapes: [(&str, Piece); 6] = [
         ("unknown keys", |at| format!("[filter]\nkey{at}=1\n")),
         ("unknown sections", |at| format!("[section{at}]\na=1\n")),
         ("lines that are nothing", |_| "x\n".to_owned()),
