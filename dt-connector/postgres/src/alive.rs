@@ -56,14 +56,7 @@ pub async fn is_alive(address: &Address, server: &Server, pid: i32) -> Result<()
     };
     let asking = async {
         let conn = connect::connect(address, server, &Session::Read).await?;
-        // PostgreSQL documentation, "pg_stat_activity": `state` is idle, or idle in a transaction, from `state_change` on.
-        // "Wait Events of Type Activity": a sender in `WalSenderMain` has sent all that there is, and hears what it is asked.
-        let statement = format!(
-            "SELECT coalesce(wait_event = 'WalSenderMain' OR state LIKE 'idle%' AND \
-             state_change <= pg_catalog.clock_timestamp() - interval '{IDLE_SECS_MAX} seconds', false) \
-             FROM pg_catalog.pg_stat_activity WHERE pid = {pid}"
-        );
-        conn.rows(&statement, "asking whether a connection is there").await
+        conn.rows(&statement(server.version_number, pid), "asking whether a connection is there").await
     };
     match tokio::time::timeout(address.connect_timeout.saturating_mul(2), asking).await {
         Ok(Ok(rows)) if rows.first().is_some_and(|row| connect::flag(row, 0)) => {
@@ -75,4 +68,24 @@ pub async fn is_alive(address: &Address, server: &Server, pid: i32) -> Result<()
         Ok(Err(error)) if error.to_string().contains("ERROR 53300") => Ok(()),
         Ok(Err(_)) | Err(_) => Err(dead("and none to a new connection either")),
     }
+}
+
+/// Whether a server's process waits for us, and has for so long that what it was asked, or has answered, was lost (pure).
+///
+/// PostgreSQL documentation, "`pg_stat_activity`": `state` is idle, or idle in a transaction, from `state_change` on. "Wait Events
+/// of Type Activity": a sender in `WalSenderMain` has sent all that there is, and hears what it is asked. "COPY Progress
+/// Reporting" (14 and newer): a COPY that has got nothing, and waits for it, has answered that it is ready.
+fn statement(version_number: u32, pid: i32) -> String {
+    let copies = match version_number >= 140_000 {
+        true => {
+            "OR wait_event = 'ClientRead' AND EXISTS (SELECT FROM pg_catalog.pg_stat_progress_copy AS copy \
+             WHERE copy.pid = activity.pid AND copy.bytes_processed = 0)"
+        }
+        false => "",
+    };
+    format!(
+        "SELECT coalesce(wait_event = 'WalSenderMain' OR (state LIKE 'idle%' {copies}) AND \
+         state_change <= pg_catalog.clock_timestamp() - interval '{IDLE_SECS_MAX} seconds', false) \
+         FROM pg_catalog.pg_stat_activity AS activity WHERE pid = {pid}"
+    )
 }

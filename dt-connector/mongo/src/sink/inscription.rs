@@ -18,6 +18,9 @@ use crate::alive::while_alive;
 use crate::error::{classify, server_error};
 use crate::raw::{self, RawValue};
 
+/// MongoDB documentation, Error Codes: `WriteConcernFailed`.
+const WRITE_CONCERN_FAILED: i32 = 64;
+
 const DOING: &str = "writing a position together with its documents";
 
 /// The session of one sinker.
@@ -196,13 +199,24 @@ async fn answer(
     let command = RawDocumentBuf::try_from(&command).map_err(|_| damaged())?.into_bytes();
     let running = shared.server.command(database, command, session);
     let reply = while_alive(&shared.server, running).await?.map_err(|error| classify(DOING, &error))?;
-    for errors in ["writeErrors", "writeConcernError"] {
-        let Some(error) = raw::field(&reply, errors).and_then(RawValue::document) else { continue };
-        let error = raw::fields(error).find_map(|field| field.ok()?.value.document()).unwrap_or(error);
-        let code = raw::field(error, "code").and_then(RawValue::integer).and_then(|code| i32::try_from(code).ok());
-        return Err(server_error(DOING.to_owned(), code.unwrap_or(0), "", ""));
+    match refusal(&reply) {
+        Some(code) => Err(server_error(DOING.to_owned(), code, "", "")),
+        None => Ok(reply),
     }
-    Ok(reply)
+}
+
+/// The code of what an answer holds against a write (MongoDB documentation, `insert`, Output: `writeErrors` are many, of which
+/// the first counts, and `writeConcernError` is one). Pure.
+fn refusal(reply: &[u8]) -> Option<i32> {
+    let code =
+        |error: &[u8]| raw::field(error, "code").and_then(RawValue::integer).and_then(|code| code.try_into().ok());
+    if let Some(errors) = raw::field(reply, "writeErrors").and_then(RawValue::document)
+        && let Some(first) = raw::fields(errors).find_map(|field| field.ok()?.value.document())
+    {
+        return Some(code(first).unwrap_or(0));
+    }
+    let concern = raw::field(reply, "writeConcernError").and_then(RawValue::document)?;
+    Some(code(concern).unwrap_or(WRITE_CONCERN_FAILED))
 }
 
 fn concern(concern: &WriteConcern) -> Document {
@@ -233,6 +247,17 @@ fn damaged() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_code_of_a_write_concern_is_its_own_and_not_that_of_what_it_encloses() -> Result<()> {
+        let of = |reply: Document| RawDocumentBuf::try_from(&reply).map(|reply| refusal(reply.as_bytes()));
+        let enclosed = doc! {"code": 91, "codeName": "ShutdownInProgress", "errInfo": {"writeConcern": {"w": 1}}};
+        assert_eq!(of(doc! {"ok": 1, "n": 1, "writeConcernError": enclosed}).map_err(|_| damaged())?, Some(91));
+        let errors = [doc! {"index": 0, "code": 112, "errmsg": "x"}];
+        assert_eq!(of(doc! {"ok": 1, "writeErrors": errors.to_vec()}).map_err(|_| damaged())?, Some(112));
+        assert_eq!(of(doc! {"ok": 1, "n": 1}).map_err(|_| damaged())?, None);
+        Ok(())
+    }
 
     #[test]
     fn a_command_is_read_with_its_types_its_database_and_its_session() {
