@@ -237,6 +237,7 @@ fn wire() -> Result<(Proxy, TcpListener, TcpStream, TcpStream)> {
     let proxy = Proxy::start(echo.local_addr()?.port())?;
     let near = TcpStream::connect(("127.0.0.1", proxy.port()))?;
     let (far, _) = echo.accept()?;
+    deadline::until("the connection is taken in", SOON, || Ok((proxy.connections() == 1).then_some(())))?;
     for end in [&near, &far] {
         end.set_nodelay(true)?;
         end.set_read_timeout(Some(SOON))?;
@@ -310,6 +311,7 @@ fn a_direction_that_is_silent_loses_everything_for_ever_and_new_connections_unti
         proxy.half_open_anew(direction);
         let anew = TcpStream::connect(("127.0.0.1", proxy.port()))?;
         let (anew_far, _) = echo.accept()?;
+        deadline::until("it is taken in", SOON, || Ok((proxy.connections() == 2).then_some(())))?;
         proxy.reopen()?;
         for (near, far) in [(near, far), (anew, anew_far)] {
             let (mut from, mut to) = if direction == Direction::Requests { (near, far) } else { (far, near) };
