@@ -73,7 +73,8 @@ pub async fn is_alive(address: &Address, server: &Server, pid: i32) -> Result<()
 /// Whether a server's process waits for us, and has for so long that what it was asked, or has answered, was lost (pure).
 ///
 /// PostgreSQL documentation, "`pg_stat_activity`": `state` is idle, or idle in a transaction, from `state_change` on. "Wait Events
-/// of Type Activity": a sender in `WalSenderMain` has sent all that there is, and hears what it is asked. "COPY Progress
+/// of Type Activity" and "Client": a sender in `WalSenderMain` or `WalSenderWaitForWAL` has sent all that there is, and hears what
+/// it is asked; one in `WalSenderWriteData` has more, which is not taken, though we take what comes. "COPY Progress
 /// Reporting" (14 and newer): a COPY that has got nothing, and waits for it, has answered that it is ready.
 fn statement(version_number: u32, pid: i32) -> String {
     let copies = match version_number >= 140_000 {
@@ -84,7 +85,7 @@ fn statement(version_number: u32, pid: i32) -> String {
         false => "",
     };
     format!(
-        "SELECT coalesce(wait_event = 'WalSenderMain' OR (state LIKE 'idle%' {copies}) AND \
+        "SELECT coalesce(lower(wait_event) IN ('walsendermain', 'walsenderwaitforwal', 'walsenderwritedata') OR (state LIKE 'idle%' {copies}) AND \
          state_change <= pg_catalog.clock_timestamp() - interval '{IDLE_SECS_MAX} seconds', false) \
          FROM pg_catalog.pg_stat_activity AS activity WHERE pid = {pid}"
     )

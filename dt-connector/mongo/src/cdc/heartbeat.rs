@@ -5,6 +5,7 @@ use bson::{Document, doc};
 use dt_common::config::Heartbeat;
 use dt_common::failpoint::{Failpoint, reach};
 
+use crate::alive::while_alive;
 use crate::connect::Server;
 use crate::error::classify;
 
@@ -15,12 +16,13 @@ pub async fn run(server: Server, heartbeat: Heartbeat, task_id: String) {
     loop {
         let update = doc! {"$currentDate": {"update_timestamp": true}};
         let writing = collection.update_one(doc! {"_id": &task_id}, update).upsert(true);
-        match writing.await {
-            Ok(_) => reach(Failpoint::Heartbeat),
-            Err(error) => {
+        match while_alive(&server, writing.into_future()).await {
+            Ok(Ok(_)) => reach(Failpoint::Heartbeat),
+            Ok(Err(error)) => {
                 let error = classify("the heartbeat document could not be written", &error);
                 tracing::warn!("{error}");
             }
+            Err(error) => tracing::warn!("the heartbeat document could not be written: {error}"),
         }
         tokio::time::sleep(heartbeat.interval).await;
     }

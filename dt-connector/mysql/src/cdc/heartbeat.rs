@@ -1,9 +1,11 @@
 //! `heartbeat_tb`: a row of the source that is written now and then, so that the position of an idle source moves and
 //! its lag can be seen. It runs beside the stream and never holds it up: what goes wrong is a warning.
 
-use dt_common::Result;
+use std::time::Duration;
+
 use dt_common::config::Heartbeat;
 use dt_common::failpoint::{Failpoint, reach};
+use dt_common::{Error, ErrorClass, Result};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
@@ -16,7 +18,8 @@ use crate::sql;
 pub async fn run(address: Address, flavor: Flavor, heartbeat: Heartbeat, server_id: u32) {
     let mut conn = None;
     loop {
-        match beat(&mut conn, &address, flavor, &heartbeat, server_id).await {
+        let beating = beat(&mut conn, &address, flavor, &heartbeat, server_id);
+        match tokio::time::timeout(PATIENCE, beating).await.unwrap_or_else(|_| Err(late())) {
             Ok(()) => reach(Failpoint::Heartbeat),
             Err(error) => {
                 conn = None;
@@ -25,6 +28,13 @@ pub async fn run(address: Address, flavor: Flavor, heartbeat: Heartbeat, server_
         }
         tokio::time::sleep(heartbeat.interval).await;
     }
+}
+
+/// How long writing the row may take; longer is a link that carries nothing any more.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn late() -> Error {
+    Error::new(ErrorClass::Reconnect, format!("no answer for {} s", PATIENCE.as_secs()))
 }
 
 async fn beat(

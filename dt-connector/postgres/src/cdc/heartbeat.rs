@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
-use dt_common::Result;
+use std::time::Duration;
+
 use dt_common::config::Heartbeat;
 use dt_common::failpoint::{Failpoint, reach};
+use dt_common::{Error, ErrorClass, Result};
 
 use crate::config::Address;
 use crate::connect::{self, Conn, Server, Session};
@@ -23,7 +25,8 @@ pub async fn run(
     let mut conn = None;
     loop {
         let flushed = acknowledged.flushed().to_string();
-        match beat(&mut conn, &address, &server, &heartbeat, &slot, &flushed).await {
+        let beating = beat(&mut conn, &address, &server, &heartbeat, &slot, &flushed);
+        match tokio::time::timeout(PATIENCE, beating).await.unwrap_or_else(|_| Err(late())) {
             Ok(()) => reach(Failpoint::Heartbeat),
             Err(error) => {
                 conn = None;
@@ -32,6 +35,13 @@ pub async fn run(
         }
         tokio::time::sleep(heartbeat.interval).await;
     }
+}
+
+/// How long writing the row may take; longer is a link that carries nothing any more.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn late() -> Error {
+    Error::new(ErrorClass::Reconnect, format!("no answer for {} s", PATIENCE.as_secs()))
 }
 
 async fn beat(
