@@ -82,6 +82,9 @@ pub trait Ends {
     /// What the server says.
     fn mark(&self, mark: u64) -> Result<()>;
 
+    /// How many marks it takes, one after the other, until all that was written before the first is on the target.
+    fn marks(&self) -> u64;
+
     /// Whether the mark is on the target.
     ///
     /// # Errors

@@ -170,6 +170,11 @@ impl Ends for MongoEnds {
         self.source.command(&self.name, doc! {"insert": "marks", "documents": documents.to_vec()}).map(drop)
     }
 
+    fn marks(&self) -> u64 {
+        // Documents of a batch arrive in any order; the next batch follows when all of them are there.
+        2
+    }
+
     fn is_marked(&self, mark: u64) -> Result<bool> {
         let count = doc! {"count": "marks", "query": {"_id": i64::try_from(mark)?}};
         Ok(self.target.command(&self.name, count)?.get_i32("n")? == 1)

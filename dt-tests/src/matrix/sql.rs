@@ -170,6 +170,10 @@ impl Ends for SqlEnds {
         self.source.exec(format!("INSERT INTO marks VALUES ({mark})"))
     }
 
+    fn marks(&self) -> u64 {
+        1
+    }
+
     fn is_marked(&self, mark: u64) -> Result<bool> {
         Ok(self.target.number(format!("SELECT COUNT(*) FROM marks WHERE id = {mark}"))? == 1)
     }

@@ -58,8 +58,8 @@ impl Streams {
         let applied = self.follow_to_the_end()?;
         judge(self.ends.as_ref(), &self.ledger, self.setting)?;
         // The first run of all applies what was there at the beginning.
-        let first = if self.marks <= 3 { ROWS * self.ends.shapes().len() as u64 } else { 0 };
-        Ok(Redone { rows: applied.saturating_sub(meanwhile + 1), bound: before + first + 2 })
+        let first = if self.marks <= 2 + self.ends.marks() { ROWS * self.ends.shapes().len() as u64 } else { 0 };
+        Ok(Redone { rows: applied.saturating_sub(meanwhile + self.ends.marks()), bound: before + first + 2 })
     }
 
     /// Writes a burst. How many changes it is.
@@ -121,8 +121,10 @@ impl Streams {
     /// Follows until all is applied, and stops. How many changes were applied.
     fn follow_to_the_end(&mut self) -> Result<u64> {
         let mut running = self.task.spawn()?;
-        let mark = self.mark()?;
-        self.until_marked(&mut running, mark)?;
+        for _ in 0..self.ends.marks() {
+            let mark = self.mark()?;
+            self.until_marked(&mut running, mark)?;
+        }
         running.sigterm()?;
         let stopped = running.wait()?.expect_code(128 + 15)?;
         Ok(stopped.summary("changes").unwrap_or(0))

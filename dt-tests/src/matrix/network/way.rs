@@ -173,6 +173,10 @@ impl Travel<'_> {
 
     /// Waits until the target has all that has been written until now.
     fn catches_up(&mut self, after: &str) -> Result<()> {
+        (0..self.ends.marks()).try_for_each(|_| self.is_marked(after))
+    }
+
+    fn is_marked(&mut self, after: &str) -> Result<()> {
         self.marks += 1;
         self.ends.mark(self.marks)?;
         let since = Instant::now();
