@@ -3,8 +3,8 @@
 //!
 //! - [`cell`]: what there is to run (pure); [`shape`]: the tables (pure); [`ledger`]: what the source must hold, kept by those
 //!   who write to it (pure).
-//! - [`ends`], with [`sql`] and [`mongo`]: both servers of a setting.
-//! - [`snapshot`] and [`stream`]: one kill, the start after it, and the judgement.
+//! - [`ends`], with `sql` and `mongo`: both servers of a setting.
+//! - `snapshot` and `stream`: one kill, the start after it, and the judgement.
 //! - [`run`]: many cells, some at a time; [`report`]: what came of them, as a page.
 //! - [`network`]: the same tables, judged in the same way, while not dt-main suffers but its connections.
 //! - [`soak`]: streams under load for hours, with all of that by dice.
