@@ -5,6 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use dt_common::Failpoint;
 use dt_tests::db::Db;
 use dt_tests::dice::Dice;
 use dt_tests::judge::Judge;
@@ -213,10 +214,15 @@ fn stream(kind: Kind, lanes: Lanes, dice: &mut Dice) -> Result<String> {
         if matches!(lanes, Lanes::Changing) {
             change_keys(kind, kill, &target)?;
         }
-        let running = task.spawn()?;
-        sleep(dice.moment(LATEST));
-        let killed = running.kill9()?;
-        ensure!(killed.code == 128 + 9, "resumed, it failed by itself: {}", killed.said());
+        // Every other time it dies when one of several lanes has committed.
+        let of_one_lane = !matches!(lanes, Lanes::One) && kill % 2 == 1;
+        let mut running = match of_one_lane {
+            true => task.spawn_armed(Failpoint::TargetCommitted, 2 + u32::try_from(dice.pick(0..8))?)?,
+            false => task.spawn()?,
+        };
+        sleep(if of_one_lane { LATEST } else { dice.moment(LATEST) });
+        let killed = if running.has_ended()? { running.wait()? } else { running.kill9()? };
+        ensure!([128 + 6, 128 + 9].contains(&killed.code), "resumed, it failed by itself: {}", killed.said());
         without_files(&task)?;
         within += u64::from(position(&positions)?.is_some_and(|position| is_within(&position)));
         apart += u64::from(are_apart(&positions)?);
