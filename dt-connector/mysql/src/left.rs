@@ -50,7 +50,7 @@ impl Mark {
         let holder = conn.query_first::<Option<u64>, _>(format!("SELECT IS_USED_LOCK('{}')", self.0)).await?.flatten();
         if let Some(id) = holder {
             conn.query_drop(format!("KILL {id}")).await?;
-            tracing::info!("connection {id} was lost and still stood on the server: it was ended there");
+            tracing::info!("connection {id} was given up and still stood on the server: it was ended there");
         }
         Ok(())
     }

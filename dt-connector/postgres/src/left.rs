@@ -31,7 +31,7 @@ impl Left {
         match conn.rows(&self.statement(), "ending a lost connection").await {
             Ok(rows) if rows.first().is_some_and(|row| flag(row, 0)) => {
                 tracing::info!(
-                    "a connection was lost and still stood on the server: process {} was ended there",
+                    "a connection was given up and still stood on the server: process {} was ended there",
                     self.pid
                 );
                 Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dt_common::failpoint::{Failpoint, in_flight, reach};
-use dt_common::{Error, ErrorClass, Result, TableId};
+use dt_common::{Error, Result, TableId};
 use dt_connector::{Applying, Batch, Failed, RowFormat, SinkOptions, Sinker};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -34,7 +34,7 @@ pub(super) struct MysqlSinker {
     changes: Changes,
     conn: Option<Conn>,
     mark: Option<Mark>,
-    // Of the connection before, if it was lost.
+    // Of the connection before, if it was given up.
     left: Option<Mark>,
     load_data: bool,
     replaced_rows: u64,
@@ -97,10 +97,11 @@ impl MysqlSinker {
             }
         };
         // The connection goes back only if all went well: after an error the next try has a new one, and what was
-        // not committed on the old one is rolled back with it.
+        // not committed on the old one is rolled back with it. Whatever the error says: of a link that is dead nothing
+        // is known while the transaction waits for its turn.
         let (address, id) = (self.address.clone(), conn.id());
         let written = while_alive(&address, id, self.transaction(&mut conn, batch)).await;
-        if written.as_ref().is_err_and(|error| error.class() == ErrorClass::Reconnect) {
+        if written.is_err() {
             self.left = self.mark.take();
         }
         self.replaced_rows += written?;

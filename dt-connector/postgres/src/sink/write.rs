@@ -41,7 +41,7 @@ pub(super) struct PgSinker {
     // Made while the first rows are read.
     connecting: Option<JoinHandle<Result<Conn>>>,
     conn: Option<Conn>,
-    // The connection before, if it was lost.
+    // The connection before, if it was given up.
     left: Option<Left>,
     // The last table's COPY as the server has it; most batches are of one table.
     prepared: Option<(String, Statement)>,
@@ -108,7 +108,8 @@ impl PgSinker {
             }
         };
         // The connection goes back only if all went well: after an error the next try has a new one, and what was not
-        // committed on the old one is rolled back with it.
+        // committed on the old one is rolled back with it. Whatever the error says: of a link that is dead nothing is
+        // known while the transaction waits for its turn.
         let pid = conn.pid;
         let writing = async {
             if is_there(&conn, batch).await? {
@@ -121,7 +122,7 @@ impl PgSinker {
             self.rows(&conn, plan, &table.target, batch).await
         };
         let written = while_alive(&shared.address, &shared.server, pid, writing).await;
-        if written.as_ref().is_err_and(|error| error.class() == ErrorClass::Reconnect) {
+        if written.is_err() {
             self.left = Some(Left::of(&conn));
         }
         written?;
