@@ -3,6 +3,7 @@
 //!
 //! - [`servers`]: throw-away MySQL, MariaDB, PostgreSQL and MongoDB servers on 127.0.0.1, stopped whatever becomes of the test.
 //! - [`db`]: SQL to a server, as an administrator; [`mongo`]: commands to a MongoDB server.
+//! - [`binlog`]: where a server's binlog ends.
 //! - [`judge`]: whether two tables hold the same rows, computed by the servers, or two collections the same bytes.
 //! - [`task`]: a task file for dt-main, and dt-main itself: run, killed, run again.
 //! - [`positions`]: position tables, as an outsider sees them.
@@ -16,6 +17,7 @@
 //! All of it is synchronous, and nothing here is part of dt: it never reads dt's own account of what it copied to
 //! decide whether the copy is right.
 
+pub mod binlog;
 pub mod db;
 pub mod deadline;
 pub mod dice;

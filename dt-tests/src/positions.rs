@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 
+use crate::binlog::{self, Place};
 use crate::db::{Db, Dialect};
 use crate::servers::{self, Kind, PASSWORD, Server, USER};
 use crate::task::{Running, Task};
@@ -122,11 +123,9 @@ pub fn followed(kind: Kind, source: &Db, database: &str) -> Result<(Task, String
     let pair = servers::pair(kind)?;
     match kind {
         Kind::Mysql | Kind::Mariadb => {
-            let status = source.rows("SHOW BINARY LOG STATUS").or_else(|_| source.rows("SHOW MASTER STATUS"))?;
-            let mut row = status.into_iter().next().context("no binlog")?.into_iter().flatten();
-            let (file, place) = (row.next().context("no file")?, row.next().context("no position")?);
+            let Place { file, position, .. } = binlog::beginning(source)?;
             let task = Task::of_pair(pair, &[database])?.set("extractor", "extract_type", "cdc");
-            let task = task.set("extractor", "binlog_filename", file).set("extractor", "binlog_position", place);
+            let task = task.set("extractor", "binlog_filename", file).set("extractor", "binlog_position", position);
             Ok((task, database.to_owned()))
         }
         Kind::Postgres15 | Kind::Postgres18 => {

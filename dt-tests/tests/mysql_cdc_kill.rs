@@ -5,6 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use dt_tests::binlog::{self, Place};
 use dt_tests::db::Db;
 use dt_tests::dice::Dice;
 use dt_tests::judge::Judge;
@@ -118,18 +119,9 @@ fn killed_and_resumed(kind: Kind, by: By, dice: &mut Dice) -> Result<String> {
 
 fn task(pair: &Pair, source: &Db, by: By, database: &str) -> Result<Task> {
     let task = Task::of_pair(pair, &[database])?.set("extractor", "extract_type", "cdc");
-    let kind = pair.source.kind();
-    let (status, executed) = match kind {
-        Kind::Mysql => ("SHOW BINARY LOG STATUS", "SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')"),
-        Kind::Mariadb => ("SHOW MASTER STATUS", "SELECT @@GLOBAL.gtid_binlog_pos"),
-        Kind::Postgres15 | Kind::Postgres18 => anyhow::bail!("{kind} has no binlog"),
-    };
+    let Place { file, position, gtids } = binlog::beginning(source)?;
     match by {
-        By::Place => {
-            let row = source.rows(status)?.into_iter().next().context("no binlog")?;
-            let cell = |at: usize| row.get(at).cloned().flatten().context("no binlog");
-            Ok(task.set("extractor", "binlog_filename", cell(0)?).set("extractor", "binlog_position", cell(1)?))
-        }
+        By::Place => Ok(task.set("extractor", "binlog_filename", file).set("extractor", "binlog_position", position)),
         By::Gtid | By::Lanes => {
             let task = match by {
                 By::Lanes => {
@@ -137,8 +129,7 @@ fn task(pair: &Pair, source: &Db, by: By, database: &str) -> Result<Task> {
                 }
                 By::Place | By::Gtid => task,
             };
-            let executed = source.value(executed)?.context("no GTIDs")?;
-            Ok(task.set("extractor", "gtid_enabled", "true").set("extractor", "gtid_set", executed))
+            Ok(task.set("extractor", "gtid_enabled", "true").set("extractor", "gtid_set", gtids))
         }
     }
 }

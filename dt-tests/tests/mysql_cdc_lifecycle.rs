@@ -3,12 +3,13 @@
 mod streams;
 
 use anyhow::{Context, Result, ensure};
+use dt_tests::binlog;
 use dt_tests::db::Db;
 use dt_tests::judge::Judge;
 use dt_tests::proxy::Proxy;
 use dt_tests::servers::{self, Kind, Options, Pair, Server};
 use dt_tests::task::Running;
-use streams::{BOTH, checkpoint, end_of_binlog, executed, follow, starts, stop, stream, until_rows};
+use streams::{BOTH, checkpoint, follow, starts, stop, stream, until_rows};
 
 /// A table without a key: what is applied twice is there twice.
 fn keyless(source: &Server, target: &Server, database: &str, column: &str) -> Result<(Db, Db)> {
@@ -57,8 +58,8 @@ fn sigterm_drains_and_records_and_the_resume_redoes_nothing() -> Result<()> {
         until_rows(&mut running, &target, "t", 200)?;
         stop(running)?;
         equal("stream_sigterm", &source, &target)?;
-        ensure!(checkpoint(&task)?.is_some() && !executed(&source, kind)?.is_empty(), "nothing is recorded");
-        ensure!(!end_of_binlog(&source)?.0.is_empty(), "no binlog");
+        ensure!(checkpoint(&task)?.is_some() && !binlog::end(&source)?.gtids.is_empty(), "nothing is recorded");
+        ensure!(!binlog::end(&source)?.file.is_empty(), "no binlog");
     }
     Ok(())
 }
@@ -159,7 +160,7 @@ fn a_second_server_with_the_same_gtids_takes_over_once_it_has_caught_up() -> Res
     let uuid = one.value("SELECT @@server_uuid")?.context("null")?;
     let other = second.db()?;
     other.exec("RESET BINARY LOGS AND GTIDS")?;
-    let done = executed(&one, Kind::Mysql)?;
+    let done = binlog::end(&one)?.gtids;
     other.exec_all([
         "SET sql_log_bin = 0".to_owned(),
         "CREATE DATABASE fail_over".to_owned(),

@@ -6,10 +6,11 @@ mod streams;
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use dt_tests::binlog;
 use dt_tests::db::{Db, literal};
 use dt_tests::servers::{self, Kind, Options, PASSWORD, Pair, Server};
 use dt_tests::task::{Finished, Task};
-use streams::{BOTH, checkpoint, end_of_binlog, executed, follow, stop, stream, until_rows};
+use streams::{BOTH, checkpoint, follow, stop, stream, until_rows};
 
 fn table(source: &Server, target: &Server, database: &str) -> Result<(Db, Db)> {
     let dbs = (source.db()?, target.db()?);
@@ -101,7 +102,7 @@ fn purged_files_and_purged_gtids_are_refused_and_named() -> Result<()> {
         let (source, target, task) = stopped(&pair, "purged", by_gtid)?;
         add(&source, 3..=4)?;
         source.exec("FLUSH BINARY LOGS")?;
-        let (file, _) = end_of_binlog(&source)?;
+        let file = binlog::end(&source)?.file;
         // A file is kept while the connection of the task that was stopped is not cleared away.
         dt_tests::deadline::until("the first file is purged", std::time::Duration::from_secs(30), || {
             source.exec(format!("PURGE BINARY LOGS TO '{file}'"))?;
@@ -134,7 +135,7 @@ fn transactions_that_the_source_does_not_have_are_refused_and_named() -> Result<
         let pair = servers::pair(kind)?;
         let (source, target) = table(&pair.source, &pair.target, "errant")?;
         let set = match kind {
-            Kind::Mysql => format!("{},{errant}", executed(&source, kind)?),
+            Kind::Mysql => format!("{},{errant}", binlog::end(&source)?.gtids),
             Kind::Mariadb => errant.to_owned(),
             Kind::Postgres15 | Kind::Postgres18 => anyhow::bail!("{kind} has no binlog"),
         };
@@ -332,7 +333,7 @@ fn a_change_logged_as_a_statement_stops_the_task_and_is_not_passed_by() -> Resul
 fn unreadable_positions_are_refused_and_named() -> Result<()> {
     let pair = servers::pair(Kind::Mysql)?;
     let (source, target) = table(&pair.source, &pair.target, "unreadable")?;
-    let (file, _) = end_of_binlog(&source)?;
+    let file = binlog::end(&source)?.file;
     for (position, said) in [
         (r#"{"type":"PgCdc","lsn":"0/406E2C30","timestamp":""}"#.to_owned(), "pg source"),
         (r#"{"type":"MysqlCdc","server_id":"","binlog_filename":"elsewhere.000036","next_event_position":773,"gtid_set":"","timestamp":""}"#.to_owned(), "elsewhere.000036"),

@@ -5,11 +5,12 @@ mod streams;
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use dt_tests::binlog::{self, Place};
 use dt_tests::db::Db;
 use dt_tests::judge::Judge;
 use dt_tests::servers::{self, Kind, Options, Pair};
 use dt_tests::task::Task;
-use streams::{BOTH, checkpoint, end_of_binlog, executed, follow, stop, stream, until_rows};
+use streams::{BOTH, checkpoint, follow, stop, stream, until_rows};
 
 /// A table of two columns on both servers, empty.
 fn table(pair: &Pair, database: &str) -> Result<(Db, Db)> {
@@ -58,7 +59,7 @@ fn now_is_recorded_at_once_and_what_comes_while_the_task_is_dead_is_not_lost() -
         let pair = servers::pair(kind)?;
         let (source, target) = table(pair, "from_now")?;
         add(&source, 1..=2)?;
-        let then = executed(&source, kind)?;
+        let then = binlog::end(&source)?.gtids;
         let task = of(pair, "from_now")?.set("extractor", "gtid_enabled", by_gtid).set(
             "pipeline",
             "checkpoint_interval_secs",
@@ -84,9 +85,9 @@ fn it_begins_at_a_file_and_position_and_stores_the_full_set() -> Result<()> {
         let pair = servers::pair(kind)?;
         let (source, target) = table(pair, "from_place")?;
         add(&source, 1..=2)?;
-        let (file, position) = end_of_binlog(&source)?;
+        let Place { file, position, .. } = binlog::end(&source)?;
         add(&source, 3..=5)?;
-        let then = executed(&source, kind)?;
+        let then = binlog::end(&source)?.gtids;
         let task = of(pair, "from_place")?.set("extractor", "binlog_filename", &file).set(
             "extractor",
             "binlog_position",
@@ -112,9 +113,9 @@ fn it_begins_after_a_gtid_set_and_stores_the_full_set() -> Result<()> {
         let pair = servers::pair(kind)?;
         let (source, target) = table(pair, "from_set")?;
         add(&source, 1..=2)?;
-        let set = executed(&source, kind)?;
+        let set = binlog::end(&source)?.gtids;
         add(&source, 3..=5)?;
-        let then = executed(&source, kind)?;
+        let then = binlog::end(&source)?.gtids;
         let task = of(pair, "from_set")?.set("extractor", "gtid_enabled", "true").set("extractor", "gtid_set", &set);
         let mut running = follow(&task)?;
         until_rows(&mut running, &target, "t", 3)?;
@@ -184,7 +185,7 @@ fn after_a_gtid_set_it_ends_only_when_everything_until_the_end_time_is_read() ->
         let pair = servers::pair(kind)?;
         let (source, target) = table(pair, "set_to_time")?;
         add(&source, 1..=2)?;
-        let set = executed(&source, kind)?;
+        let set = binlog::end(&source)?.gtids;
         add(&source, 3..=5)?;
         let end = time(&source, 1)?;
         until_passed(&source, &end)?;
@@ -213,12 +214,12 @@ fn mariadb_is_followed_by_gtid_behind_an_event_that_it_does_not_look_over_itself
     let large = pair.source.db()?;
     large.exec("INSERT INTO large_event.t VALUES (1, REPEAT('x', 20000000))")?;
     source.exec("SET GLOBAL max_allowed_packet = 16 * 1024 * 1024")?;
-    let (file, position) = end_of_binlog(&source)?;
+    let Place { file, position, .. } = binlog::end(&source)?;
     let asked = pair.source.db()?.value(format!("SELECT BINLOG_GTID_POS('{file}', {position})"))?;
     assert_eq!(asked, None, "the server does tell its position: the test tests nothing");
     source.exec("SET GLOBAL max_allowed_packet = 64 * 1024 * 1024")?;
     add(&source, 2..=3)?;
-    let then = executed(&source, Kind::Mariadb)?;
+    let then = binlog::end(&source)?.gtids;
     source.exec("SET GLOBAL max_allowed_packet = 16 * 1024 * 1024")?;
     let task = of(&pair, "large_event")?.set("extractor", "binlog_filename", &file).set(
         "extractor",
@@ -270,17 +271,17 @@ fn the_examples_of_the_documents_resume_as_they_say_they_do() -> Result<()> {
     for kind in BOTH {
         let pair = servers::pair(kind)?;
         let (source, target) = table(pair, "documents")?;
-        let begin = end_of_binlog(&source)?;
+        let begin = binlog::end(&source)?;
         add(&source, 1..=2)?;
-        let (file, position) = end_of_binlog(&source)?;
+        let Place { file, position, .. } = binlog::end(&source)?;
         add(&source, 3..=4)?;
         let json = documented(&file, &position);
         let line = format!("2024-10-18 05:21:45.207788 | checkpoint_position | {json}\n");
         for from_config in [false, true] {
             target.exec("TRUNCATE t")?;
             let task = of(pair, "documents")?
-                .set("extractor", "binlog_filename", &begin.0)
-                .set("extractor", "binlog_position", &begin.1)
+                .set("extractor", "binlog_filename", &begin.file)
+                .set("extractor", "binlog_position", &begin.position)
                 .unset("resumer", "resume_type");
             let folder = task.log_dir();
             fs::create_dir_all(&folder)?;
@@ -311,15 +312,15 @@ fn the_examples_of_the_documents_resume_as_they_say_they_do() -> Result<()> {
 fn position_log_wins_over_resume_config() -> Result<()> {
     let pair = servers::pair(Kind::Mysql)?;
     let (source, target) = table(pair, "both_files")?;
-    let (older_file, older) = end_of_binlog(&source)?;
+    let older = binlog::end(&source)?;
     add(&source, 1..=2)?;
-    let (file, position) = end_of_binlog(&source)?;
+    let Place { file, position, .. } = binlog::end(&source)?;
     add(&source, 3..=4)?;
     let task = of(pair, "both_files")?.set("resumer", "config_file", "resume.config");
     fs::create_dir_all(task.log_dir())?;
     fs::write(
         task.log_dir().with_file_name("resume.config"),
-        format!("// by hand\n\n{}\n", documented(&older_file, &older)),
+        format!("// by hand\n\n{}\n", documented(&older.file, &older.position)),
     )?;
     fs::write(
         task.log_dir().join("position.log"),
@@ -419,7 +420,7 @@ fn only_the_events_that_are_asked_for_are_copied() -> Result<()> {
             "2020-01-01 00:00:00",
         );
         // The end is long past: it copies what is there at its start, and ends.
-        let (file, position) = end_of_binlog(&source)?;
+        let Place { file, position, .. } = binlog::end(&source)?;
         source.exec_all([
             "INSERT INTO t VALUES (1, 'a'), (2, 'a'), (3, 'a')",
             "UPDATE t SET v = 'b' WHERE id = 2",
@@ -441,7 +442,7 @@ fn only_the_events_that_are_asked_for_are_copied() -> Result<()> {
 
 /// Waits until everything that the source has logged by now is recorded.
 fn until_recorded(running: &mut dt_tests::task::Running, task: &Task, source: &Db) -> Result<()> {
-    let (file, position) = end_of_binlog(source)?;
+    let Place { file, position, .. } = binlog::end(source)?;
     let position: u64 = position.parse()?;
     running.until("everything is recorded", || {
         let Some(at) = checkpoint(task)? else { return Ok(false) };

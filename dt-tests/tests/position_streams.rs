@@ -8,6 +8,7 @@ mod streams;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use dt_tests::binlog;
 use dt_tests::db::Db;
 use dt_tests::deadline;
 use dt_tests::positions::Positions;
@@ -155,7 +156,7 @@ fn the_binlog_s_head_room_is_told_and_a_purge_is_found() -> Result<()> {
     )?;
     says(&task.position(&["verify"])?.expect_code(0)?, &["holds: the source's log goes on from"])?;
     source.exec("FLUSH BINARY LOGS")?;
-    let (file, _) = streams::end_of_binlog(&source)?;
+    let file = binlog::end(&source)?.file;
     deadline::until("the first files are purged", Duration::from_secs(30), || {
         source.exec(format!("PURGE BINARY LOGS TO '{file}'"))?;
         Ok((source.rows("SHOW BINARY LOGS")?.len() == 1).then_some(()))

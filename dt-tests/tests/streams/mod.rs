@@ -50,20 +50,3 @@ pub fn until_rows(running: &mut Running, target: &Db, table: &str, wanted: u64) 
         Ok(target.number(format!("SELECT COUNT(*) FROM {table}"))? == wanted)
     })
 }
-
-/// File and position of the end of a server's binlog.
-pub fn end_of_binlog(source: &Db) -> Result<(String, String)> {
-    let status = source.rows("SHOW BINARY LOG STATUS").or_else(|_| source.rows("SHOW MASTER STATUS"))?;
-    let mut row = status.into_iter().next().context("no binlog")?.into_iter().flatten();
-    Ok((row.next().context("no file")?, row.next().context("no position")?))
-}
-
-/// Everything that the server has executed, in one line.
-pub fn executed(source: &Db, kind: Kind) -> Result<String> {
-    let variable = match kind {
-        Kind::Mysql => "@@GLOBAL.gtid_executed",
-        Kind::Mariadb => "@@GLOBAL.gtid_binlog_pos",
-        Kind::Postgres15 | Kind::Postgres18 => anyhow::bail!("{kind} has no binlog"),
-    };
-    Ok(source.value(format!("SELECT {variable}"))?.unwrap_or_default().replace('\n', ""))
-}

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use dt_tests::binlog::{self, Place};
 use dt_tests::db::Db;
 use dt_tests::deadline;
 use dt_tests::judge::Judge;
@@ -143,9 +144,7 @@ fn generate(db: &Db, database: &str, rows: u64) -> Result<()> {
 /// Writes the changes, in a binlog file of their own, and an event behind them by which the follower knows the end.
 fn record(source: &Db, rows: u64, changes: u64) -> Result<Recorded> {
     source.exec("FLUSH BINARY LOGS")?;
-    let status = source.rows("SHOW BINARY LOG STATUS")?.into_iter().next().context("the source has no binlog")?;
-    let [file, position, _, _, gtid_set] = <[Option<String>; 5]>::try_from(status)
-        .map_err(|row| anyhow::anyhow!("SHOW BINARY LOG STATUS has {} columns", row.len()))?;
+    let Place { file, position, gtids } = binlog::end(source)?;
     // The load is written fast; what is in the binlog is the same.
     source.exec("SET GLOBAL sync_binlog = 0, GLOBAL innodb_flush_log_at_trx_commit = 0")?;
     changes::write(source, TABLES, rows, changes)?;
@@ -156,12 +155,7 @@ fn record(source: &Db, rows: u64, changes: u64) -> Result<Recorded> {
     })?;
     // Followers that are told an end see it when the next transaction is later.
     source.exec("CREATE DATABASE later")?;
-    Ok(Recorded {
-        file: file.unwrap_or_default(),
-        position: position.unwrap_or_default().parse()?,
-        gtid_set: gtid_set.unwrap_or_default().replace('\n', ""),
-        end,
-    })
+    Ok(Recorded { file, position: position.parse()?, gtid_set: gtids, end })
 }
 
 /// Gives the target its rows of before the changes.

@@ -1,7 +1,7 @@
 //! What is MySQL's own: the servers, the sample, the writer, and places in its binlog.
 
-use anyhow::{Context, Result};
-use dt_tests::db::Db;
+use anyhow::Result;
+use dt_tests::binlog;
 use dt_tests::sample;
 use dt_tests::servers::{Kind, Options, Pair};
 use dt_tests::task::{RecordedKey, Task};
@@ -44,11 +44,11 @@ pub(crate) fn live(pair: &Pair) -> Result<Live> {
         writer::create(db)?;
         db.exec(MARKS)?;
     }
-    let (file, begin) = end_of_binlog(&source)?;
+    let begin = binlog::beginning(&source)?;
     let task = Task::of_pair(pair, &[LIVE])?
         .set("extractor", "extract_type", "cdc")
-        .set("extractor", "binlog_filename", file)
-        .set("extractor", "binlog_position", begin.to_string());
+        .set("extractor", "binlog_filename", begin.file)
+        .set("extractor", "binlog_position", begin.position);
     say("A writer begins: inserts, updates, deletes, changes of keys, rollbacks, XA, large transactions …")?;
     let tables = writer::TABLES.iter().map(|table| LiveTable { name: table.name, unidentified: table.unidentified });
     Ok(Live {
@@ -61,13 +61,6 @@ pub(crate) fn live(pair: &Pair) -> Result<Live> {
         source,
         target,
     })
-}
-
-fn end_of_binlog(source: &Db) -> Result<(String, u64)> {
-    let row = source.rows("SHOW BINARY LOG STATUS")?.into_iter().next().context("the source has no binlog")?;
-    let mut cells = row.into_iter().flatten();
-    let (file, place) = cells.next().zip(cells.next()).context("the source does not say where its binlog ends")?;
-    Ok((file, place.parse()?))
 }
 
 /// A checkpoint's file and place.
