@@ -88,6 +88,17 @@ impl Proxy {
         Ok(())
     }
 
+    /// Nothing is to happen any more, and nothing keeps connections away ([`Proxy::reopen`]).
+    ///
+    /// # Errors
+    /// Somebody else has taken the port.
+    pub fn heal(&self) -> Result<()> {
+        self.latency(Duration::ZERO);
+        self.bandwidth(None);
+        self.wire.state().disarm();
+        self.reopen()
+    }
+
     /// Lets so many more replies of the server through, of whichever connection; then this happens. A reply is what is
     /// read at once: a short answer to a statement is one.
     pub fn after_replies(&self, replies: u64, fate: Fate) {
@@ -141,8 +152,7 @@ impl Proxy {
     /// Whether what [`Proxy::after_replies`], [`Proxy::reset_after`] or [`Proxy::after_commits`] has announced is still to
     /// come.
     pub fn is_armed(&self) -> bool {
-        let state = self.wire.state();
-        state.replies.is_some() || state.reset.is_some() || state.commits.is_some()
+        self.wire.state().is_armed()
     }
 
     fn accept(&self, listener: TcpListener) {

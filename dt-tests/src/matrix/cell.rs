@@ -6,6 +6,8 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 use dt_common::Failpoint;
 
+use crate::dice::Dice;
+
 /// A kind of database, as source and as target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Database {
@@ -163,6 +165,11 @@ impl Setting {
         all
     }
 
+    /// The databases that it has for itself.
+    pub(super) fn databases(self) -> String {
+        self.to_string().replace('/', "_")
+    }
+
     /// Its cells, in the order in which they are to be run: a stream is anchored once, before all others.
     pub fn cells(self) -> Vec<Cell> {
         let reached = Failpoint::ALL.iter().copied().filter(|&point| self.reaches(point));
@@ -206,6 +213,44 @@ impl Setting {
             // Of these sources, PostgreSQL keeps its log until it is told.
             Failpoint::AcknowledgeBegin | Failpoint::Acknowledged => database == Database::Postgres && !is_snapshot,
         }
+    }
+}
+
+impl Cell {
+    /// Whether a file of positions must be long for a run to come there.
+    pub(super) fn rotates(self) -> bool {
+        matches!(self.point, Failpoint::LogRotate | Failpoint::LogRotateWritten | Failpoint::LogRotated)
+    }
+
+    /// The how-manieth time a run dies there. What happens once in a run, happens at the first.
+    pub(super) fn times(self, dice: &mut Dice) -> u32 {
+        let most = match (self.point, self.setting.phase) {
+            (
+                Failpoint::TargetBegin
+                | Failpoint::TargetBegun
+                | Failpoint::TargetRows
+                | Failpoint::TargetPosition
+                | Failpoint::TargetCommit
+                | Failpoint::TargetCommitted,
+                phase,
+            ) => match phase {
+                Phase::Snapshot => 12,
+                Phase::Cdc => 3,
+            },
+            (
+                Failpoint::FinishBegin
+                | Failpoint::Finished
+                | Failpoint::StoreRows
+                | Failpoint::StoreCommit
+                | Failpoint::LogAppend
+                | Failpoint::LogHalf
+                | Failpoint::LogAppended
+                | Failpoint::LogSynced,
+                Phase::Snapshot,
+            ) => 4,
+            _ => return 1,
+        };
+        1 + dice.pick(0..most) as u32
     }
 }
 

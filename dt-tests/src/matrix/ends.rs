@@ -104,20 +104,12 @@ pub trait Ends {
 /// Rows of a page, of a chunk and of a batch: few, so that there are many batches.
 const ROWS: &str = "60";
 
-/// Makes the tables of a setting on both servers, and what its task needs. A stream begins here, however often it is killed
-/// before it has recorded anything.
+/// Makes the tables of a setting on both servers, in databases of this name, and what its task needs. A stream begins here,
+/// however often it is killed before it has recorded anything.
 ///
 /// # Errors
 /// A server cannot be started, or refuses something.
-pub fn open(setting: Setting) -> Result<Box<dyn Ends>> {
-    open_as(setting, setting.to_string().replace('/', "_"))
-}
-
-/// [`open`] with databases of this name, which no other setting that is open has.
-///
-/// # Errors
-/// As [`open`].
-pub(super) fn open_as(setting: Setting, name: String) -> Result<Box<dyn Ends>> {
+pub(super) fn open(setting: Setting, name: String) -> Result<Box<dyn Ends>> {
     Ok(match setting.database {
         Database::Mysql | Database::Mariadb | Database::Postgres => Box::new(sql::SqlEnds::open(setting, name)?),
         Database::Mongo => Box::new(mongo::MongoEnds::open(setting, name)?),

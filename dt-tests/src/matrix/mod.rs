@@ -3,8 +3,8 @@
 //!
 //! - [`cell`]: what there is to run (pure); [`shape`]: the tables (pure); [`ledger`]: what the source must hold, kept by those
 //!   who write to it (pure).
-//! - [`ends`], with `sql` and `mongo`: both servers of a setting.
-//! - `snapshot` and `stream`: one kill, the start after it, and the judgement.
+//! - [`ends`], with `sql` and `mongo`: both servers of a setting; `load`: what is written to them, and the judgement.
+//! - `snapshot` and `stream`: one kill, and the start after it.
 //! - [`run`]: many cells, some at a time; [`report`]: what came of them, as a page.
 //! - [`network`]: the same tables, judged in the same way, while not dt-main suffers but its connections.
 //! - [`soak`]: streams under load for hours, with all of that by dice.
@@ -15,6 +15,7 @@
 pub mod cell;
 pub mod ends;
 pub mod ledger;
+mod load;
 mod mongo;
 pub mod network;
 pub mod report;
@@ -25,11 +26,8 @@ pub mod soak;
 mod sql;
 mod stream;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
-use self::cell::{Setting, Store};
-use self::ends::{End, Ends};
-use self::ledger::{Expected, Ledger};
 use crate::task::Task;
 
 /// From so many bytes on, dt-main replaces a file of positions by a shorter one.
@@ -45,30 +43,6 @@ pub struct Redone {
     pub rows: u64,
     /// As many as may be.
     pub bound: u64,
-}
-
-/// Holds both servers to the ledger.
-fn judge(ends: &dyn Ends, ledger: &Ledger, setting: Setting) -> Result<()> {
-    // Without their position in their transaction, rows that no key tells apart may come twice.
-    let expected = if setting.store == Store::Target { Expected::Exactly } else { Expected::AtLeast };
-    let mut wrong = Vec::new();
-    for &shape in ends.shapes() {
-        for (end, expected) in [(End::Source, Expected::Exactly), (End::Target, expected)] {
-            let differences = ledger.differences(shape, &ends.rows(end, shape)?, expected);
-            let some = differences.iter().take(5).map(|difference| format!("\n  {difference}")).collect::<String>();
-            if !differences.is_empty() {
-                wrong.push(format!("{end:?}, {}: {} rows are not as written:{some}", shape.table(), differences.len()));
-            }
-        }
-    }
-    let has_key =
-        |table: &str| ends.shapes().iter().any(|shape| shape.table() == table && (0..3).all(|n| shape.has_key(n)));
-    for (table, verdict) in ends.unequal()? {
-        if expected == Expected::Exactly || has_key(&table) {
-            wrong.push(format!("{table}: {verdict}"));
-        }
-    }
-    if wrong.is_empty() { Ok(()) } else { bail!("{}", wrong.join("\n")) }
 }
 
 /// Makes position.log and finished.log so long, by saying the same again, that they are replaced by shorter ones when next

@@ -1,6 +1,5 @@
 //! Ends in documents: MongoDB.
 
-use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +9,7 @@ use super::cell::{Phase, Setting, Store};
 use super::ends::{End, Ends, with_setting};
 use super::ledger::{Change, Counted, Transaction};
 use super::shape::Shape;
+use crate::deadline;
 use crate::judge::mongo::MongoJudge;
 use crate::mongo::Mongo;
 use crate::positions::Positions;
@@ -44,9 +44,13 @@ impl MongoEnds {
             Phase::Snapshot => None,
             Phase::Cdc => {
                 // A beginning is said in seconds: what has been done until now lies in an earlier one.
-                sleep(Duration::from_millis(1100));
-                let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-                let time = mongodb::bson::DateTime::from_millis(i64::try_from(now * 1000)?).try_to_rfc3339_string()?;
+                let now = || anyhow::Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
+                let done = now()?;
+                let begin = deadline::until("the second is over", Duration::from_secs(10), || {
+                    Ok(Some(now()?).filter(|&now| now > done))
+                })?;
+                let time =
+                    mongodb::bson::DateTime::from_millis(i64::try_from(begin * 1000)?).try_to_rfc3339_string()?;
                 Some(time.replace('T', " ").chars().take(19).collect())
             }
         };

@@ -15,9 +15,8 @@ use dt_common::Failpoint;
 use self::blow::Blow;
 use self::held::Held;
 use super::cell::{Database, Phase, Setting, Store};
-use super::ends::{End, Ends, open_as};
-use super::judge;
-use super::ledger::Ledger;
+use super::ends::End;
+use super::load::Load;
 use super::network::way::{through, with_deadlines};
 use crate::dice::Dice;
 use crate::proxy::Proxy;
@@ -25,8 +24,6 @@ use crate::task::{Running, Task};
 
 /// Rows of each table at the beginning.
 const ROWS: u64 = 200;
-/// How long something may take that should come by itself: a dead connection is asked after each half minute, twice at most.
-const PATIENCE: Duration = Duration::from_secs(180);
 /// No kill comes later after its start than this.
 const LATEST: Duration = Duration::from_millis(2500);
 /// Kills in a row.
@@ -70,44 +67,37 @@ pub fn run(database: Database, time: Duration, seed: u64, tell: impl Fn(&str)) -
 
 struct Soak {
     setting: Setting,
-    ends: Box<dyn Ends>,
+    load: Load,
     proxies: [Proxy; 2],
     task: Task,
-    ledger: Ledger,
     dice: Dice,
-    marks: u64,
     lived: Lived,
 }
 
 impl Soak {
     fn open(setting: Setting, dice: Dice) -> Result<Self> {
         let name = format!("soak_{}", setting.database);
-        let ends = open_as(setting, name.clone())?;
-        let proxies = [Proxy::start(ends.port(End::Source))?, Proxy::start(ends.port(End::Target))?];
-        let mut task = ends.task()?;
+        let load = Load::open(setting, &name, ROWS)?;
+        let proxies = [Proxy::start(load.ends.port(End::Source))?, Proxy::start(load.ends.port(End::Target))?];
+        let mut task = load.ends.task()?;
         for (end, proxy) in [End::Source, End::Target].into_iter().zip(&proxies) {
             task = through(task, setting, end, proxy.port(), &name);
         }
         let task = with_deadlines(task, setting);
-        let mut soak =
-            Soak { setting, ends, proxies, task, ledger: Ledger::default(), dice, marks: 0, lived: Lived::default() };
-        for transaction in soak.ledger.fill(soak.ends.shapes(), ROWS) {
-            soak.ends.write(&transaction)?;
-        }
-        Ok(soak)
+        Ok(Soak { setting, load, proxies, task, dice, lived: Lived::default() })
     }
 
     /// One process until `end`, whatever happens to its connections and servers.
     fn endure(&mut self, end: Instant, tell: &impl Fn(&str)) -> Result<()> {
         let mut running = self.task.spawn()?;
-        self.catch_up(&mut running).context("at the start")?;
+        self.load.catch_up(&mut running).context("at the start")?;
         let mut first = None;
         while Instant::now() < end {
             let blow = Blow::by(&mut self.dice);
             self.write()?;
             self.strike(blow, &mut running).with_context(|| format!("{blow:?}"))?;
             self.write()?;
-            self.catch_up(&mut running).with_context(|| format!("after {blow:?}"))?;
+            self.load.catch_up(&mut running).with_context(|| format!("after {blow:?}"))?;
             self.proxies.iter().for_each(|proxy| proxy.latency(Duration::ZERO));
             self.lived.blows += 1;
             tell(&format!("{}: {blow:?}", self.setting.database));
@@ -138,8 +128,8 @@ impl Soak {
                 })
             }
             Blow::Killed(end) => {
-                self.ends.kill_server(end)?;
-                self.ends.reconnect()
+                self.load.ends.kill_server(end)?;
+                self.load.ends.reconnect()
             }
             Blow::Asleep(time) => running.asleep(time),
         }
@@ -168,35 +158,18 @@ impl Soak {
         }
         tell(&format!("{}: {KILLS} kills", self.setting.database));
         let mut running = self.task.spawn()?;
-        self.catch_up(&mut running).context("after kills")?;
+        self.load.catch_up(&mut running).context("after kills")?;
         running.sigterm()?;
         running.wait()?.expect_code(128 + 15).map(drop)
     }
 
     fn write(&mut self) -> Result<()> {
-        let transactions = self.ledger.burst(self.ends.shapes(), &mut self.dice, true);
-        for transaction in &transactions {
-            self.ends.write(transaction)?;
-            self.lived.changes += self.ends.changes(transaction);
-        }
-        self.ends.rotate()
-    }
-
-    fn catch_up(&mut self, running: &mut Running) -> Result<()> {
-        for _ in 0..self.ends.marks() {
-            self.marks += 1;
-            self.ends.mark(self.marks)?;
-            let since = Instant::now();
-            running.until("the last change arrives", || {
-                ensure!(since.elapsed() < PATIENCE, "nothing came for {} s", PATIENCE.as_secs());
-                self.ends.is_marked(self.marks)
-            })?;
-        }
-        Ok(())
+        self.lived.changes += self.load.write(&mut self.dice)?;
+        self.load.ends.rotate()
     }
 
     fn judge(&mut self) -> Result<()> {
-        judge(self.ends.as_ref(), &self.ledger, self.setting)?;
+        self.load.judge()?;
         self.lived.judged += 1;
         Ok(())
     }

@@ -43,6 +43,18 @@ pub(super) struct State {
     pub(super) connections: u64,
 }
 
+impl State {
+    /// Whether something is announced.
+    pub(super) fn is_armed(&self) -> bool {
+        self.replies.is_some() || self.reset.is_some() || self.commits.is_some()
+    }
+
+    /// Takes back what is announced.
+    pub(super) fn disarm(&mut self) {
+        (self.replies, self.reset, self.commits) = (None, None, None);
+    }
+}
+
 impl Wire {
     pub(super) fn new(to: u16) -> Self {
         let state = Mutex::new(State { listening: true, ..State::default() });

@@ -190,16 +190,15 @@ impl Running {
     /// # Errors
     /// It does not come true.
     pub fn until(&mut self, what: &str, mut is_true: impl FnMut() -> Result<bool>) -> Result<()> {
-        deadline::until(what, PATIENCE, || {
+        let waited = deadline::until(what, PATIENCE, || {
             let ended = self.has_ended()?;
             match (is_true()?, ended) {
                 (true, _) => Ok(Some(())),
                 (false, false) => Ok(None),
-                (false, true) => {
-                    bail!("dt-main ended before {what}; default.log:\n{}", read_log(&self.log_dir, "default.log")?)
-                }
+                (false, true) => bail!("dt-main ended before {what}"),
             }
-        })
+        });
+        waited.with_context(|| format!("default.log:\n{}", self.log().unwrap_or_else(|error| error.to_string())))
     }
 
     fn finished(&mut self, status: ExitStatus) -> Result<Finished> {

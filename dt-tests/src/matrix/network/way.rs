@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::super::cell::{Database, Phase, Setting, Store};
-use super::super::ends::{End, Ends, open_as};
-use super::super::judge;
-use super::super::ledger::Ledger;
+use super::super::cell::{Database, Phase, Setting};
+use super::super::ends::End;
+use super::super::load::Load;
 use super::Way;
 use super::fault::Fault;
 use crate::dice::Dice;
@@ -26,30 +25,21 @@ const PROGRESS: u64 = 60;
 const STREAM_ROWS: u64 = 60;
 /// How often a stream's source is written to while something happens.
 const WRITE_EVERY: Duration = Duration::from_millis(400);
-/// How often a target is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long a fault may hold a task up: a dead connection is asked after each half minute, twice at most, and the pauses
-/// between attempts are ten seconds at most.
-const PATIENCE: Duration = Duration::from_secs(110);
+/// So often a fault may find that the copy was over before it could strike.
+const COPIES_MAX: u32 = 4;
 
 pub(super) fn run(way: Way, setting: Setting, faults: &[Fault], dice: &mut Dice) -> Result<()> {
     let name = format!("net_{way}").replace('/', "_");
-    let ends = open_as(setting, name.clone())?;
-    let mut ledger = Ledger::default();
     let rows = match setting.phase {
         Phase::Snapshot => SNAPSHOT_ROWS,
         Phase::Cdc => STREAM_ROWS,
     };
-    for transaction in ledger.fill(ends.shapes(), rows) {
-        ends.write(&transaction)?;
-    }
-    let proxy = Proxy::start(ends.port(way.end))?;
-    let task = with_deadlines(through(ends.task()?, setting, way.end, proxy.port(), &name), setting);
-    let running = task.spawn()?;
-    let travel = Travel { running, ends, ledger, setting, dice, marks: 0 };
+    let load = Load::open(setting, &name, rows)?;
+    let proxy = Proxy::start(load.ends.port(way.end))?;
+    let travel = Travel { way, setting, name, load, proxy };
     match setting.phase {
-        Phase::Snapshot => travel.snapshot(&proxy, way.end, faults),
-        Phase::Cdc => travel.stream(&proxy, faults),
+        Phase::Snapshot => travel.snapshot(faults),
+        Phase::Cdc => travel.stream(faults, dice),
     }
 }
 
@@ -80,124 +70,94 @@ pub(in crate::matrix) fn with_deadlines(task: Task, setting: Setting) -> Task {
     }
 }
 
-/// A task under way.
-struct Travel<'a> {
-    running: Running,
-    ends: Box<dyn Ends>,
-    ledger: Ledger,
+/// Tasks on their way, one after the other.
+struct Travel {
+    way: Way,
     setting: Setting,
-    dice: &'a mut Dice,
-    marks: u64,
+    name: String,
+    load: Load,
+    proxy: Proxy,
 }
 
-impl Travel<'_> {
-    fn snapshot(mut self, proxy: &Proxy, end: End, faults: &[Fault]) -> Result<()> {
-        if end == End::Source {
-            // Rows are read ahead of any limit of the task's, as far as memory reaches: the wire must be narrow.
-            self.running.until_log_holds("default.log", "tables to copy")?;
-            proxy.bandwidth(Some(NARROW / self.setting.lanes));
-        }
-        self.comes_further("the beginning", 0)?;
+impl Travel {
+    /// Copies until each fault has struck a copy under way: mostly one.
+    fn snapshot(self, faults: &[Fault]) -> Result<()> {
+        let mut running = self.copy()?;
         for fault in faults {
-            let (running, mut is_over) = (&mut self.running, false);
-            let struck = fault.strike(proxy, || {
-                is_over = running.has_ended()?;
-                ensure!(!is_over, "the copy was over before");
-                Ok(())
-            });
-            if is_over {
-                return Err(self.ended(&format!("{fault:?}")));
+            let mut copies = 1;
+            while !self.strikes(fault, &mut running).with_context(|| format!("{fault:?}"))? {
+                self.is_whole(running)?;
+                ensure!(copies < COPIES_MAX, "{fault:?}: {copies} copies were over before");
+                copies += 1;
+                self.load.ends.begin_anew()?;
+                running = self.copy()?;
             }
-            struck.with_context(|| format!("{fault:?}"))?;
-            let there = self.there()?;
-            self.comes_further(&format!("{fault:?}"), there)?;
-            proxy.latency(Duration::ZERO);
         }
-        proxy.bandwidth(None);
-        self.running.wait()?.expect_code(0)?;
-        judge(self.ends.as_ref(), &self.ledger, self.setting)
+        self.is_whole(running)
     }
 
-    fn there(&self) -> Result<u64> {
-        self.ends.shapes().iter().map(|&shape| self.ends.count(shape)).sum()
-    }
-
-    /// Waits for more rows than there were.
-    fn comes_further(&mut self, after: &str, before: u64) -> Result<()> {
-        let since = Instant::now();
-        while self.there()? < before + PROGRESS {
-            if self.running.has_ended()? {
-                return Err(self.ended(after));
-            }
-            ensure!(
-                since.elapsed() < PATIENCE,
-                "{after}: no rows for {} s\n{}",
-                PATIENCE.as_secs(),
-                self.running.log()?
-            );
-            std::thread::sleep(LOOK_EVERY);
+    /// One that has come a little way.
+    fn copy(&self) -> Result<Running> {
+        let mut running = self.task()?.spawn()?;
+        if self.way.end == End::Source {
+            // Rows are read ahead of any limit of the task's, as far as memory reaches: the wire must be narrow.
+            running.until_log_holds("default.log", "tables to copy")?;
+            self.proxy.bandwidth(Some(NARROW / self.setting.lanes));
         }
-        Ok(())
+        running.until("the first rows arrive", || Ok(self.load.there()? >= PROGRESS))?;
+        Ok(running)
     }
 
-    fn stream(mut self, proxy: &Proxy, faults: &[Fault]) -> Result<()> {
-        self.catches_up("the beginning")?;
+    /// Whether the fault has struck, and more rows came after it; or the copy was over before.
+    fn strikes(&self, fault: &Fault, running: &mut Running) -> Result<bool> {
+        let mut is_over = false;
+        let struck = fault.strike(&self.proxy, || {
+            is_over = running.has_ended()?;
+            ensure!(!is_over, "the copy was over before");
+            Ok(())
+        });
+        if is_over {
+            return Ok(false);
+        }
+        struck?;
+        let before = self.load.there()?;
+        let enough = (before + PROGRESS).min(self.load.rows());
+        running.until("more rows arrive", || Ok(self.load.there()? >= enough))?;
+        self.proxy.latency(Duration::ZERO);
+        Ok(true)
+    }
+
+    /// Lets it go on undisturbed, to its end.
+    fn is_whole(&self, running: Running) -> Result<()> {
+        self.proxy.heal()?;
+        running.wait()?.expect_code(0)?;
+        self.load.judge()
+    }
+
+    fn stream(mut self, faults: &[Fault], dice: &mut Dice) -> Result<()> {
+        let mut running = self.task()?.spawn()?;
+        self.load.catch_up(&mut running)?;
         for fault in faults {
             let mut written: Option<Instant> = None;
-            fault
-                .strike(proxy, || {
-                    if self.running.has_ended()? {
-                        return Err(self.ended(&format!("{fault:?}")));
-                    }
-                    if written.is_none_or(|at| at.elapsed() >= WRITE_EVERY) {
-                        self.write()?;
-                        written = Some(Instant::now());
-                    }
-                    Ok(())
-                })
-                .with_context(|| format!("{fault:?}"))?;
-            self.write()?;
-            self.catches_up(&format!("{fault:?}"))?;
-            proxy.latency(Duration::ZERO);
+            let struck = fault.strike(&self.proxy, || {
+                ensure!(!running.has_ended()?, "dt-main has ended\n{}", running.log()?);
+                if written.is_none_or(|at| at.elapsed() >= WRITE_EVERY) {
+                    self.load.write(dice)?;
+                    written = Some(Instant::now());
+                }
+                Ok(())
+            });
+            let followed = struck.and_then(|()| self.load.write(dice)).and_then(|_| self.load.catch_up(&mut running));
+            followed.with_context(|| format!("{fault:?}"))?;
+            self.proxy.latency(Duration::ZERO);
         }
-        self.running.sigterm()?;
-        self.running.wait()?.expect_code(128 + 15)?;
-        judge(self.ends.as_ref(), &self.ledger, self.setting)
+        running.sigterm()?;
+        running.wait()?.expect_code(128 + 15)?;
+        self.load.judge()
     }
 
-    fn write(&mut self) -> Result<()> {
-        let is_exact = self.setting.store == Store::Target;
-        let transactions = self.ledger.burst(self.ends.shapes(), self.dice, is_exact);
-        transactions.iter().try_for_each(|transaction| self.ends.write(transaction))
-    }
-
-    /// Waits until the target has all that has been written until now.
-    fn catches_up(&mut self, after: &str) -> Result<()> {
-        (0..self.ends.marks()).try_for_each(|_| self.is_marked(after))
-    }
-
-    fn is_marked(&mut self, after: &str) -> Result<()> {
-        self.marks += 1;
-        self.ends.mark(self.marks)?;
-        let since = Instant::now();
-        while !self.ends.is_marked(self.marks)? {
-            if self.running.has_ended()? {
-                return Err(self.ended(after));
-            }
-            ensure!(
-                since.elapsed() < PATIENCE,
-                "{after}: no changes for {} s\n{}",
-                PATIENCE.as_secs(),
-                self.running.log()?
-            );
-            std::thread::sleep(LOOK_EVERY);
-        }
-        Ok(())
-    }
-
-    /// It should still be running.
-    fn ended(&self, after: &str) -> anyhow::Error {
-        let log = self.running.log().unwrap_or_else(|error| error.to_string());
-        anyhow::anyhow!("{after}: dt-main has ended\n{log}")
+    fn task(&self) -> Result<Task> {
+        let task = through(self.load.ends.task()?, self.setting, self.way.end, self.proxy.port(), &self.name);
+        Ok(with_deadlines(task, self.setting))
     }
 }
