@@ -15,10 +15,10 @@ use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
 
 use super::super::statement;
 use super::super::write::Shared;
-use super::amend::amended;
 use super::answer::{Left, Why, left};
 use super::exact::How;
 use super::fold::{Folded, Last, Net, fold};
+use super::part::Part;
 use crate::alive::while_alive;
 use crate::connect::Server;
 use crate::error::classify;
@@ -149,57 +149,24 @@ impl<'s> Writer<'s> {
     }
 
     /// Writes a part of a collection. What could not be written for now comes back.
-    async fn write<'a>(self, target: &'a TableId, part: Vec<&Net<'_>>) -> Result<Vec<Open<'a>>> {
-        let mut open = Vec::new();
-        let mut whole = Vec::new();
-        let mut new = Vec::new();
-        let mut amendments: HashMap<(u8, &[u8]), &[&[u8]]> = HashMap::new();
-        let mut keyed = Vec::new();
-        for net in part {
-            match &net.last {
-                Last::Whole { document, amendments, new: is_new } => {
-                    let document = match amendments.as_slice() {
-                        [] => Cow::Borrowed(*document),
-                        amendments => Cow::Owned(amended(document, amendments, target)?),
-                    };
-                    if *is_new { new.push(document) } else { whole.push(document) }
-                }
-                Last::Amended(list) => {
-                    let id = id_of(net.keyed)?;
-                    amendments.insert((id.kind, id.bytes), list);
-                    keyed.push(net.keyed);
-                }
-                Last::Gone => {}
-            }
-        }
-        open.extend(self.insert(target, &new).await?);
-        open.extend(self.replace(target, &whole).await?);
-        if !keyed.is_empty() {
-            self.amend(target, &keyed, amendments, &mut open).await?;
+    async fn write<'a>(self, target: &'a TableId, nets: Vec<&Net<'_>>) -> Result<Vec<Open<'a>>> {
+        let mut part = Part::of(&nets, target)?;
+        let mut open = self.insert(target, &part.new).await?;
+        open.extend(self.replace(target, &part.whole).await?);
+        if !part.keyed.is_empty() {
+            self.amend(target, &mut part, &mut open).await?;
         }
         Ok(open)
     }
 
     /// Reads documents, amends them and writes them.
-    async fn amend<'a>(
-        self,
-        target: &'a TableId,
-        keyed: &[&[u8]],
-        amendments: HashMap<(u8, &[u8]), &[&[u8]]>,
-        open: &mut Vec<Open<'a>>,
-    ) -> Result<()> {
-        let mut reading = self.read(target, keyed).await?;
+    async fn amend<'a>(self, target: &'a TableId, part: &mut Part<'_>, open: &mut Vec<Open<'a>>) -> Result<()> {
+        let mut reading = self.read(target, &part.keyed).await?;
         let mut waiting: Vec<Cow<'_, [u8]>> = Vec::new();
         let mut bytes = 0;
-        let mut found = 0;
         while let Some(answer) = reading.next().await? {
             for document in gathered::documents(answer.as_raw_document().as_bytes())? {
-                let document = document?;
-                let id = id_of(document)?;
-                // Another document is one that the server's collation takes for the same.
-                let Some(list) = amendments.get(&(id.kind, id.bytes)) else { continue };
-                found += 1;
-                let document = amended(document, list, target)?;
+                let Some(document) = part.amended(document?, target)? else { continue };
                 bytes += document.len();
                 waiting.push(Cow::Owned(document));
                 if bytes >= COMMAND_BYTES {
@@ -210,7 +177,7 @@ impl<'s> Writer<'s> {
             }
         }
         open.extend(self.replace(target, &waiting).await?);
-        warn_of_missing(target, amendments.len() - found);
+        warn_of_missing(target, part.missing());
         Ok(())
     }
 

@@ -8,7 +8,6 @@
 //! the others are written.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use bson::{Document, doc};
 use dt_common::{Error, ErrorClass, Result, TableId};
@@ -17,10 +16,10 @@ use mongodb::ClientSession;
 use mongodb::error::Error as DriverFailure;
 
 use super::super::statement::{self, Durability};
-use super::amend::amended;
 use super::answer::{Left, Why, left};
 use super::apply::{Writer, changed, id_of, parts, unknown_place, warn_of_missing};
-use super::fold::{Folded, Last};
+use super::fold::Folded;
+use super::part::Part;
 use crate::alive::while_alive;
 use crate::catalog;
 use crate::error::{classify, code};
@@ -168,57 +167,33 @@ impl<'s> Together<'s, '_> {
         if let Some(taken) = self.delete(deletions).await? {
             return Ok(Some(taken));
         }
-        for part in changed(collection) {
-            let mut amendments: HashMap<(u8, &[u8]), &[&[u8]]> = HashMap::new();
-            let (mut new, mut whole, mut keyed) = (Vec::new(), Vec::new(), Vec::new());
-            for net in part {
-                match &net.last {
-                    Last::Whole { document, amendments, new: is_new } => {
-                        let document = match amendments.as_slice() {
-                            [] => Cow::Borrowed(*document),
-                            amendments => Cow::Owned(amended(document, amendments, target)?),
-                        };
-                        if *is_new { new.push(document) } else { whole.push(document) }
-                    }
-                    Last::Amended(list) => {
-                        let id = id_of(net.keyed)?;
-                        amendments.insert((id.kind, id.bytes), list);
-                        keyed.push(net.keyed);
-                    }
-                    Last::Gone => {}
-                }
-            }
+        for nets in changed(collection) {
+            let mut part = Part::of(&nets, target)?;
             let (of_new, of_others) = match self.way {
                 Way::Insert => (Form::Insert, Form::Replace),
                 Way::InPlace => (Form::Replace, Form::Replace),
                 Way::Anew => (Form::Insert, Form::Insert),
             };
-            if let Some(taken) = self.write(&new, of_new).await? {
+            if let Some(taken) = self.write(&part.new, of_new).await? {
                 return Ok(Some(taken));
             }
-            if let Some(taken) = self.write(&whole, of_others).await? {
+            if let Some(taken) = self.write(&part.whole, of_others).await? {
                 return Ok(Some(taken));
             }
-            if keyed.is_empty() {
+            if part.keyed.is_empty() {
                 continue;
             }
-            let mut reading = self.writer.read(target, &keyed).await?;
-            let mut found = 0;
+            let mut reading = self.writer.read(target, &part.keyed).await?;
             while let Some(answer) = reading.next().await? {
                 let mut read = Vec::new();
                 for document in gathered::documents(answer.as_raw_document().as_bytes())? {
-                    let document = document?;
-                    let id = id_of(document)?;
-                    // Another document is one that the server's collation takes for the same.
-                    let Some(list) = amendments.get(&(id.kind, id.bytes)) else { continue };
-                    found += 1;
-                    read.push(Cow::Owned(amended(document, list, target)?));
+                    read.extend(part.amended(document?, target)?.map(Cow::Owned));
                 }
                 if let Some(taken) = self.write(&read, of_others).await? {
                     return Ok(Some(taken));
                 }
             }
-            warn_of_missing(target, amendments.len() - found);
+            warn_of_missing(target, part.missing());
         }
         Ok(None)
     }

@@ -3,6 +3,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | [`fold`] | what the changes of a batch come to, document by document (pure) |
+//! | [`part`] | documents by how they are written (pure) |
 //! | [`amend`] | an update of the oplog's form, applied to a document (pure) |
 //! | [`diff`] | the `$v: 2` diff (pure) |
 //! | [`modify`] | the `$v: 1` modifiers of servers before 5.0 (pure) |
@@ -41,6 +42,7 @@ mod exact;
 pub mod fold;
 mod inscribed;
 pub mod modify;
+pub mod part;
 
 pub(super) use apply::apply;
 pub(super) use inscribed::{apply as apply_with, apply_before};
