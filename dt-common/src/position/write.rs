@@ -32,8 +32,14 @@ pub struct Settle {
 }
 
 impl PositionWrite {
-    /// The statements behind the guard as one text; `None` if there are none.
-    pub fn script(&self) -> Option<String> {
-        (!self.statements.is_empty()).then(|| self.statements.join(";"))
+    /// The guard and the statements behind it as one text, for servers that take several statements at once. The guard is the
+    /// only one that answers with rows.
+    pub fn script(&self) -> String {
+        let mut script = self.guard.clone();
+        for statement in &self.statements {
+            script.push(';');
+            script.push_str(statement);
+        }
+        script
     }
 }

@@ -78,19 +78,21 @@ fn without_key(table: &RoutedTable) -> String {
     format!(" WHERE {}", nulls.join(" OR "))
 }
 
+/// Everything in one question. If the task was taken over, what is written behind the guard is never committed.
 async fn write(conn: &mut Conn, position: &PositionWrite) -> Result<()> {
-    expect_held(conn, &position.guard).await?;
-    if let Some(script) = position.script() {
-        // Each statement's answer is heard: the driver gives the first failure.
-        let failed = |error| classify("writing the position into the target", error);
-        let result = conn.query_iter(script).await.map_err(failed)?;
-        result.drop_result().await.map_err(failed)?;
-    }
-    Ok(())
+    let failed = |error| classify("writing the position into the target", error);
+    let mut answers = conn.query_iter(position.script()).await.map_err(failed)?;
+    let held: Vec<Row> = answers.collect().await.map_err(failed)?;
+    // Each statement's answer is heard: the driver gives the first failure.
+    answers.drop_result().await.map_err(failed)?;
+    expect_one(&held)
 }
 
 async fn expect_held(conn: &mut Conn, guard: &str) -> Result<()> {
     let failed = |error| classify("reading in the target who holds the task", error);
-    let held: Vec<Row> = conn.query(guard).await.map_err(failed)?;
+    expect_one(&conn.query::<Row, _>(guard).await.map_err(failed)?)
+}
+
+fn expect_one(held: &[Row]) -> Result<()> {
     if held.len() == 1 { Ok(()) } else { Err(Error::taken_over()) }
 }

@@ -23,7 +23,7 @@ pub(super) async fn is_there(conn: &Conn, batch: &Batch) -> Result<bool> {
     };
     // Each statement sees what was committed before it, and the second waits for the first.
     conn.exec("BEGIN ISOLATION LEVEL READ COMMITTED", ASKING).await?;
-    expect_held(conn, &settle.wait).await?;
+    expect_held(conn, &settle.wait, ASKING).await?;
     let is_there = match &settle.written {
         Some(written) => !conn.rows(written, ASKING).await?.is_empty(),
         None => false,
@@ -81,15 +81,13 @@ fn without_key(table: &RoutedTable) -> String {
     format!(" WHERE {}", nulls.join(" OR "))
 }
 
+/// Everything in one question; the guard alone answers with a row. If the task was taken over, what is written behind the
+/// guard is never committed.
 async fn write(conn: &Conn, position: &PositionWrite) -> Result<()> {
-    expect_held(conn, &position.guard).await?;
-    match position.script() {
-        Some(script) => conn.exec(&script, WRITING).await,
-        None => Ok(()),
-    }
+    expect_held(conn, &position.script(), WRITING).await
 }
 
-async fn expect_held(conn: &Conn, guard: &str) -> Result<()> {
-    let held = conn.rows(guard, "reading in the target who holds the task").await?;
+async fn expect_held(conn: &Conn, guard: &str, doing: &str) -> Result<()> {
+    let held = conn.rows(guard, doing).await?;
     if held.len() == 1 { Ok(()) } else { Err(Error::taken_over()) }
 }
