@@ -8,7 +8,7 @@ use dt_common::{DbType, Position, TableId};
 use crate::loaded::{Loaded, Slot, Stored};
 
 /// What is stored of a stream of changes.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StreamSummary<'a> {
     /// The source's kind.
     pub db_type: DbType,
@@ -16,6 +16,8 @@ pub struct StreamSummary<'a> {
     pub checkpoint: Option<&'a Stored>,
     /// How far it is.
     pub current: Option<&'a Stored>,
+    /// How far each lane is that is ahead of the checkpoint, by its number.
+    pub lanes: BTreeMap<u32, &'a Stored>,
 }
 
 /// What is stored of a table.
@@ -61,20 +63,13 @@ pub enum TableState<'a> {
 pub fn streams(loaded: &Loaded) -> Vec<StreamSummary<'_>> {
     let mut streams: BTreeMap<DbType, StreamSummary<'_>> = BTreeMap::new();
     for (slot, stored) in loaded.slots().iter() {
-        let (db_type, is_checkpoint) = match slot {
-            Slot::Current(db_type) => (*db_type, false),
-            Slot::Checkpoint(db_type) => (*db_type, true),
-            Slot::InProgress(..)
-            | Slot::Chunk(..)
-            | Slot::Finished(..)
-            | Slot::Lane(..)
-            | Slot::Spread(..)
-            | Slot::Nothing => continue,
-        };
-        let stream = streams.entry(db_type).or_insert(StreamSummary { db_type, checkpoint: None, current: None });
-        match is_checkpoint {
-            true => stream.checkpoint = Some(stored),
-            false => stream.current = Some(stored),
+        let (Slot::Current(db_type) | Slot::Checkpoint(db_type) | Slot::Lane(db_type, _)) = slot else { continue };
+        let nothing = StreamSummary { db_type: *db_type, checkpoint: None, current: None, lanes: BTreeMap::new() };
+        let stream = streams.entry(*db_type).or_insert(nothing);
+        match slot {
+            Slot::Checkpoint(_) => stream.checkpoint = Some(stored),
+            Slot::Lane(_, no) => drop(stream.lanes.insert(*no, stored)),
+            _ => stream.current = Some(stored),
         }
     }
     streams.into_values().collect()

@@ -4,6 +4,7 @@ use chrono::{NaiveDateTime, Utc};
 use dt_common::Result;
 use dt_common::config::TaskConfig;
 use dt_resumer::Loaded;
+use dt_resumer::loaded::Stored;
 use dt_resumer::summary::{self, StreamSummary, TableState, TableSummary};
 use serde_json::{Value, json};
 
@@ -52,6 +53,10 @@ impl Shown<'_> {
                 let place = told::place(&stored.entry.position);
                 Some(format!("  {name}: {place}; {}", told::written(stored, self.now)))
             }));
+            lines.extend(stream.lanes.iter().map(|(no, stored)| {
+                let place = told::place(&stored.entry.position);
+                format!("  lane {no}: {place}; {}", told::written(stored, self.now))
+            }));
         }
         let tables = summary::tables(self.loaded);
         if !tables.is_empty() {
@@ -79,18 +84,22 @@ impl Shown<'_> {
     }
 
     fn stream(&self, stream: &StreamSummary<'_>) -> Value {
-        let stored = |stored: Option<&dt_resumer::loaded::Stored>| match stored {
-            None => Value::Null,
-            Some(stored) => {
-                let mut fields = vec![("position", told::json(&stored.entry.position))];
-                fields.extend(told::written_json(stored, self.now));
-                object(fields)
-            }
+        let fields = |stored: &Stored| {
+            let mut fields = vec![("position", told::json(&stored.entry.position))];
+            fields.extend(told::written_json(stored, self.now));
+            fields
+        };
+        let stored = |stored: Option<&Stored>| stored.map_or(Value::Null, |stored| object(fields(stored)));
+        let lane = |(no, stored): (&u32, &&Stored)| {
+            let mut all = vec![("lane", json!(no))];
+            all.extend(fields(stored));
+            object(all)
         };
         object(vec![
             ("db_type", json!(stream.db_type.as_str())),
             ("checkpoint", stored(stream.checkpoint)),
             ("current", stored(stream.current)),
+            ("lanes", stream.lanes.iter().map(lane).collect()),
         ])
     }
 
@@ -131,7 +140,9 @@ pub fn state(state: &TableState<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use dt_common::ladder::{Entry, Rung};
-    use dt_common::position::{KeyText, Lineage, MysqlCdc, OrderKey, RdbSnapshot, RdbSnapshotFinished};
+    use dt_common::position::{
+        Behind, Counted, KeyText, Lineage, MysqlCdc, OrderKey, RdbSnapshot, RdbSnapshotFinished, Share,
+    };
     use dt_common::{DbType, Position, TableId};
 
     use super::*;
@@ -189,6 +200,40 @@ mod tests {
     }
 
     #[test]
+    fn lanes_that_are_ahead_of_the_checkpoint_are_told_one_by_one() {
+        let at = |next_event_position, share| {
+            let counted = Some(Box::new(Counted { before: 7, share }));
+            let cdc = MysqlCdc {
+                server_id: String::new(),
+                binlog_filename: "bin.000002".into(),
+                next_event_position,
+                gtid_set: String::new(),
+                timestamp: String::new(),
+                lineage: Lineage::default(),
+                behind: Some(Behind { changes: 1, filter: "f".into(), counted }),
+            };
+            Entry { rung: Rung::Checkpoint, position: Position::MysqlCdc(cdc) }
+        };
+        let lane = |no| Share::Lane { no, of: 2 };
+        let loaded = Loaded::of_entries([at(4, Share::All), at(900, lane(1)), at(800, lane(0))]);
+        let kept = Kept { by: "from_target", place: "here".into() };
+        let lines = shown(&kept, &loaded).lines();
+        let lines: Vec<&str> = lines[2..].iter().map(|line| line.split(';').next().unwrap_or_default()).collect();
+        assert_eq!(
+            lines,
+            [
+                "stream: of a mysql source",
+                "  checkpoint: bin.000002:4",
+                "  lane 0: bin.000002:800",
+                "  lane 1: bin.000002:900"
+            ]
+        );
+        let json = shown(&kept, &loaded).json();
+        assert_eq!(json["streams"][0]["lanes"][1]["lane"], 1);
+        assert_eq!(json["streams"][0]["lanes"][1]["position"]["next_event_position"], 900);
+    }
+
+    #[test]
     fn what_is_stored_is_json_for_scripts() {
         let (kept, loaded) = (Kept { by: "from_log", place: "/logs".into() }, loaded());
         assert_eq!(
@@ -197,7 +242,7 @@ mod tests {
                 r#"{"task":"t1","store":{"resume_type":"from_log","place":"/logs"},"held_by":null,"warnings":[],"#,
                 r#""streams":[{"db_type":"mysql","checkpoint":{"position":{"type":"MysqlCdc","server_id":"","#,
                 r#""binlog_filename":"bin.000002","next_event_position":773,"gtid_set":"","#,
-                r#""timestamp":"2026-11-21 11:00:00.000"},"written_at":null,"age_secs":null,"at":null},"current":null}],"#,
+                r#""timestamp":"2026-11-21 11:00:00.000"},"written_at":null,"age_secs":null,"at":null},"current":null,"lanes":[]}],"#,
                 r#""tables":[{"db_type":"mysql","schema":"shop","tb":"customers","state":"finished","written_at":null,"#,
                 r#""age_secs":null,"at":null},{"db_type":"mysql","schema":"shop","tb":"orders","state":"in_progress","#,
                 r#""position":{"type":"RdbSnapshot","db_type":"mysql","schema":"shop","tb":"orders","order_col":"id","#,
