@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::documents::fill;
 use crate::plan::Plan;
 use crate::report::{self, Measured};
-use crate::{dt_main, run_shell, say};
+use crate::{dt_main, exactly_once, run_shell, say};
 
 /// A copy by the public Python driver, which cuts answers into documents and decodes none.
 const RAW_COPY: &str = include_str!("raw_copy.py");
@@ -27,6 +27,8 @@ enum Tool {
     DtMain {
         parallel: u32,
     },
+    /// Positions in the target, two collections at a time.
+    DtExactly,
     /// MongoDB's own tools, where they are on the PATH.
     Dump,
 }
@@ -39,6 +41,7 @@ impl Tool {
             Tool::DtMain { parallel: 1 } => "dt-main, parallel_size 1",
             Tool::DtMain { parallel: 2 } => "dt-main, parallel_size 2",
             Tool::DtMain { .. } => "dt-main, parallel_size 4",
+            Tool::DtExactly => "dt-main, 2, from_target",
             Tool::Dump => "mongodump | mongorestore",
         }
     }
@@ -61,7 +64,8 @@ pub(crate) fn bench(plan: &Plan) -> Result<()> {
         let rows = plan.rows / collections * collections;
         let data = Data { pair: &pair, source, target, database, collections };
         // The first is what the others are compared with.
-        let mut tools = vec![Tool::Pymongo(2), Tool::DtMain { parallel: 1 }, Tool::DtMain { parallel: 2 }];
+        let mut tools =
+            vec![Tool::Pymongo(2), Tool::DtMain { parallel: 1 }, Tool::DtMain { parallel: 2 }, Tool::DtExactly];
         if plan.all || !plan.only.is_empty() {
             tools.extend([Tool::DtMain { parallel: 4 }, Tool::Pymongo(1)]);
         }
@@ -143,6 +147,14 @@ impl Data<'_> {
         self.target.command("admin", doc! {"fsync": 1}).map(drop)
     }
 
+    fn task(&self, parallel: u32) -> Result<Task> {
+        let parallel = parallel.to_string();
+        Ok(Task::of_mongo_pair(self.pair, &[self.database])?
+            .set("extractor", "parallel_size", &parallel)
+            .set("parallelizer", "parallel_size", &parallel)
+            .set("pipeline", "checkpoint_interval_secs", "10"))
+    }
+
     fn copy(&self, tool: Tool) -> Result<Usage> {
         let folder = TempDir::with_prefix("dt-bench-")?;
         let (source, target, database) = (url(&self.pair.source), url(&self.pair.target), self.database);
@@ -150,14 +162,8 @@ impl Data<'_> {
             Tool::Pymongo(processes) => {
                 run_shell(&python(&folder, RAW_COPY, &format!("{source} {target} {database} {processes}"))?)
             }
-            Tool::DtMain { parallel } => {
-                let parallel = parallel.to_string();
-                let task = Task::of_mongo_pair(self.pair, &[database])?
-                    .set("extractor", "parallel_size", &parallel)
-                    .set("parallelizer", "parallel_size", &parallel)
-                    .set("pipeline", "checkpoint_interval_secs", "10");
-                dt_main(&task)
-            }
+            Tool::DtMain { parallel } => dt_main(&self.task(parallel)?),
+            Tool::DtExactly => dt_main(&exactly_once(self.task(2)?)),
             Tool::Dump => run_shell(&format!(
                 "mongodump --quiet --archive --db={database} --uri={source} | \
                  mongorestore --quiet --archive --numInsertionWorkersPerCollection=2 --uri={target}"

@@ -16,7 +16,7 @@ use crate::documents::{digits, document, fill};
 use crate::mongo::{must_be_equal, python, servers, url};
 use crate::plan::Plan;
 use crate::report::{self, Measured};
-use crate::{dt_main, run_shell, say};
+use crate::{dt_main, exactly_once, run_shell, say};
 
 const DATABASE: &str = "cdc";
 /// The target's database with the documents as they were before the changes.
@@ -36,6 +36,8 @@ enum Tool {
     Pymongo,
     ChangeStream,
     OpLog,
+    /// The same with positions in the target.
+    OpLogExactly,
     Decoding,
 }
 
@@ -45,13 +47,14 @@ impl Tool {
             Tool::Pymongo => "pymongo, watch to bulk_write",
             Tool::ChangeStream => "dt-main, change_stream",
             Tool::OpLog => "dt-main, op_log",
+            Tool::OpLogExactly => "dt-main, op_log, from_target",
             Tool::Decoding => "dt-main, op_log, sink_type=dummy",
         }
     }
 
     fn writes(self) -> bool {
         match self {
-            Tool::Pymongo | Tool::ChangeStream | Tool::OpLog => true,
+            Tool::Pymongo | Tool::ChangeStream | Tool::OpLog | Tool::OpLogExactly => true,
             Tool::Decoding => false,
         }
     }
@@ -66,7 +69,7 @@ struct Recorded {
 }
 
 pub(crate) fn bench(plan: &Plan) -> Result<()> {
-    let mut tools = vec![Tool::Pymongo, Tool::ChangeStream, Tool::OpLog, Tool::Decoding];
+    let mut tools = vec![Tool::Pymongo, Tool::ChangeStream, Tool::OpLog, Tool::OpLogExactly, Tool::Decoding];
     tools.retain(|tool| plan.has(tool.name()));
     say("Starting two MongoDB servers with their default durability …")?;
     let pair = servers()?;
@@ -213,6 +216,7 @@ fn follow(tool: Tool, pair: &MongoPair, recorded: &Recorded) -> Result<Usage> {
         }
         Tool::ChangeStream => dt_main(&task("change_stream")?),
         Tool::OpLog => dt_main(&task("op_log")?),
+        Tool::OpLogExactly => dt_main(&exactly_once(task("op_log")?)),
         Tool::Decoding => dt_main(
             &task("op_log")?
                 .set("sinker", "sink_type", "dummy")
