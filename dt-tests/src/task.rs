@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use dt_common::Failpoint;
@@ -24,7 +25,8 @@ pub use run::{Finished, Running};
 /// A task: its file and its log_dir in a temporary folder of its own. Running it again resumes it.
 #[derive(Debug)]
 pub struct Task {
-    folder: TempDir,
+    // There for as long as the task or a run of it.
+    folder: Arc<TempDir>,
     sections: BTreeMap<String, BTreeMap<String, String>>,
 }
 
@@ -36,7 +38,7 @@ impl Task {
     pub fn empty() -> Result<Self> {
         let folder = TempDir::with_prefix("dt-task-")?;
         let log_dir = folder.path().join("logs").display().to_string();
-        let task = Task { folder, sections: BTreeMap::new() };
+        let task = Task { folder: Arc::new(folder), sections: BTreeMap::new() };
         Ok(task.set("runtime", "log_dir", log_dir))
     }
 
@@ -157,7 +159,7 @@ impl Task {
     pub fn spawn_armed(&self, point: Failpoint, nth: u32) -> Result<Running> {
         let mut command = self.command()?;
         command.env("DT_FAILPOINT", format!("{}:{nth}", point.name()));
-        Running::start(command, self.log_dir())
+        Running::start(command, self)
     }
 
     /// Starts dt-main with this file and these further arguments.
@@ -167,7 +169,7 @@ impl Task {
     pub fn spawn_with<S: AsRef<str>>(&self, arguments: &[S]) -> Result<Running> {
         let mut command = self.command()?;
         command.args(arguments.iter().map(|argument| argument.as_ref()));
-        Running::start(command, self.log_dir())
+        Running::start(command, self)
     }
 
     /// Runs dt-main to its end.
@@ -187,7 +189,7 @@ impl Task {
         command.arg("position").args(arguments.iter().map(|argument| argument.as_ref()));
         command.arg("-c").arg(self.write()?).current_dir(self.folder.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running::start(command, self.log_dir())?.wait()
+        Running::start(command, self)?.wait()
     }
 
     /// Runs `dt-main position` with these arguments on this file, on a terminal on which one line is typed. What it says
@@ -201,7 +203,7 @@ impl Task {
         command.args(["--quiet", "--return", "--flush", "--echo", "never", "--command", &line, "/dev/null"]);
         command.current_dir(self.folder.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running::start_and_type(command, self.log_dir(), typed)?.wait()
+        Running::start_and_type(command, self, typed)?.wait()
     }
 
     /// The text of a file in the log_dir; empty if it is not there.

@@ -4,12 +4,14 @@ use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
 
-use super::read_log;
+use super::{Task, read_log};
 use crate::deadline;
 
 /// How long dt-main may run; longer is a hang, and a failure that shows the log.
@@ -27,6 +29,7 @@ pub(super) fn guarded(program: &Path) -> Command {
 pub struct Running {
     child: Child,
     log_dir: PathBuf,
+    _folder: Arc<TempDir>,
     stdout: Option<JoinHandle<String>>,
     stderr: Option<JoinHandle<String>>,
 }
@@ -75,21 +78,21 @@ impl Finished {
 }
 
 impl Running {
-    pub(super) fn start(mut command: Command, log_dir: PathBuf) -> Result<Self> {
+    pub(super) fn start(mut command: Command, task: &Task) -> Result<Self> {
         let mut child = command.spawn().context("start dt-main")?;
         let stdout = child.stdout.take().map(drain);
         let stderr = child.stderr.take().map(drain);
-        Ok(Running { child, log_dir, stdout, stderr })
+        Ok(Running { child, log_dir: task.log_dir(), _folder: task.folder.clone(), stdout, stderr })
     }
 
-    pub(super) fn start_and_type(mut command: Command, log_dir: PathBuf, line: &str) -> Result<Self> {
+    pub(super) fn start_and_type(mut command: Command, task: &Task, line: &str) -> Result<Self> {
         let mut child = command.spawn().context("start dt-main on a terminal")?;
         let mut input = child.stdin.take().context("no standard input")?;
         // Taken from the terminal when it is asked for; the terminal stays until the end.
         writeln!(input, "{line}")?;
         let stdout = child.stdout.take().map(drain);
         let stderr = child.stderr.take().map(drain);
-        Ok(Running { child, log_dir, stdout, stderr })
+        Ok(Running { child, log_dir: task.log_dir(), _folder: task.folder.clone(), stdout, stderr })
     }
 
     /// Its process id.

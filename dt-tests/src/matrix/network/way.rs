@@ -90,6 +90,7 @@ impl Travel {
                 ensure!(copies < COPIES_MAX, "{fault:?}: {copies} copies were over before");
                 copies += 1;
                 self.load.ends.begin_anew()?;
+                // A folder of its own: the old one knows that all is done.
                 running = self.copy()?;
             }
         }
