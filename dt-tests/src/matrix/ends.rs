@@ -34,6 +34,18 @@ pub trait Ends {
     /// What the server says.
     fn rotate(&self) -> Result<()>;
 
+    /// The newest file of the source's log; empty if it has none that could be told apart.
+    ///
+    /// # Errors
+    /// What the server says.
+    fn log_file(&self) -> Result<String>;
+
+    /// The stream has recorded a place in this file or behind it: lets the source delete what nobody needs before that.
+    ///
+    /// # Errors
+    /// What the server says.
+    fn forget_log(&self, before: &str) -> Result<()>;
+
     /// A server's port on 127.0.0.1.
     fn port(&self, end: End) -> u16;
 

@@ -14,6 +14,8 @@ pub(super) struct Load {
     ledger: Ledger,
     setting: Setting,
     marks: u64,
+    // The source's log when the target was last waited for.
+    log: String,
 }
 
 impl Load {
@@ -22,7 +24,13 @@ impl Load {
     /// # Errors
     /// A server cannot be started, or refuses something.
     pub(super) fn open(setting: Setting, name: &str, rows: u64) -> Result<Self> {
-        let mut load = Load { ends: open(setting, name.to_owned())?, ledger: Ledger::default(), setting, marks: 0 };
+        let mut load = Load {
+            ends: open(setting, name.to_owned())?,
+            ledger: Ledger::default(),
+            setting,
+            marks: 0,
+            log: String::new(),
+        };
         for transaction in load.ledger.fill(load.ends.shapes(), rows) {
             load.ends.write(&transaction)?;
         }
@@ -65,11 +73,17 @@ impl Load {
     /// # Errors
     /// It does not come, or dt-main ends.
     pub(super) fn catch_up(&mut self, running: &mut Running) -> Result<()> {
+        self.log = self.ends.log_file()?;
         for _ in 0..self.ends.marks() {
             let mark = self.mark()?;
             running.until("the last change arrives", || self.ends.is_marked(mark))?;
         }
         Ok(())
+    }
+
+    /// Lets the source delete its log up to where the target was last waited for: a later place is recorded.
+    pub(super) fn forget_log(&self) -> Result<()> {
+        self.ends.forget_log(&self.log)
     }
 
     /// Holds both servers to the account.

@@ -3,7 +3,7 @@
 //!
 //! - [`cell`]: what there is to run (pure); [`shape`]: the tables (pure); [`ledger`]: what the source must hold, kept by those
 //!   who write to it (pure).
-//! - [`ends`], with `sql` and `mongo`: both servers of a setting; `load`: what is written to them, and the judgement.
+//! - [`ends`], with `sql`, `mongo` and `kept`: both servers of a setting; `load`: what is written to them, and the judgement.
 //! - `snapshot` and `stream`: one kill, and the start after it.
 //! - [`run`]: many cells, some at a time; [`report`]: what came of them, as a page.
 //! - [`network`]: the same tables, judged in the same way, while not dt-main suffers but its connections.
@@ -14,6 +14,7 @@
 
 pub mod cell;
 pub mod ends;
+mod kept;
 pub mod ledger;
 mod load;
 mod mongo;

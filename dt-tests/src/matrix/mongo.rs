@@ -112,6 +112,15 @@ impl Ends for MongoEnds {
         Ok(())
     }
 
+    fn log_file(&self) -> Result<String> {
+        Ok(String::new())
+    }
+
+    fn forget_log(&self, _before: &str) -> Result<()> {
+        // It overwrites it by itself.
+        Ok(())
+    }
+
     fn port(&self, end: End) -> u16 {
         self.server(end).port()
     }

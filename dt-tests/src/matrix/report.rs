@@ -41,7 +41,8 @@ const INTRODUCTION: &str = "
 SIGKILL, at the named instant; it is started again, and then the target is held to what was written to the source: by a
 ledger that the load keeps, row for row, and by the servers' own hashes. Tables are keyed by int, two columns, text (ignoring
 case on MySQL and MariaDB), bytes, enum, the largest numbers there are, a nullable unique column, and nothing, with equal rows.
-Each cell is run for each store of positions that comes to the instant, with one lane and with four.
+Each cell is run for each store of positions that comes to the instant, with one lane and with four. The source's log goes on in
+a new file within each load, and after each judgement it loses the files that no stream needs.
 
 With `from_target` every row must be there exactly once, those without a key too. With `from_log` and `from_db`, rows that no
 key tells apart may come twice and may not be missing.

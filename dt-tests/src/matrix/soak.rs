@@ -170,6 +170,7 @@ impl Soak {
 
     fn judge(&mut self) -> Result<()> {
         self.load.judge()?;
+        self.load.forget_log()?;
         self.lived.judged += 1;
         Ok(())
     }

@@ -4,8 +4,10 @@ use anyhow::{Context, Result};
 
 use super::cell::{Database, Phase, Setting, Store};
 use super::ends::{End, Ends, with_setting};
+use super::kept::Kept;
 use super::ledger::{Change, Counted, Transaction};
 use super::shape::Shape;
+use crate::binlog;
 use crate::db::{Db, Dialect};
 use crate::judge::Judge;
 use crate::positions::{Positions, followed};
@@ -27,6 +29,8 @@ pub(super) struct SqlEnds {
 /// Where a stream begins that has recorded nothing.
 struct Stream {
     start: Vec<(&'static str, String)>,
+    // MySQL and MariaDB; PostgreSQL keeps its log by the slot.
+    binlog: Option<Kept>,
 }
 
 impl SqlEnds {
@@ -53,9 +57,19 @@ impl SqlEnds {
             Phase::Snapshot => None,
             Phase::Cdc => {
                 let keys = ["extract_type", "binlog_filename", "binlog_position", "slot_name"];
-                let (task, _) = followed(kind, &source, &name)?;
-                let start = keys.into_iter().filter_map(|key| Some((key, task.get("extractor", key)?.to_owned())));
-                Some(Stream { start: start.collect() })
+                let begin = || {
+                    let (task, _) = followed(kind, &source, &name)?;
+                    let start = keys.into_iter().filter_map(|key| Some((key, task.get("extractor", key)?.to_owned())));
+                    let file = task.get("extractor", "binlog_filename").unwrap_or_default().to_owned();
+                    Ok((start.collect(), file))
+                };
+                Some(match kind.dialect() {
+                    Dialect::Mysql => {
+                        let (start, binlog) = Kept::from(kind, &name, begin)?;
+                        Stream { start, binlog: Some(binlog) }
+                    }
+                    Dialect::Postgres => Stream { start: begin()?.0, binlog: None },
+                })
             }
         };
         Ok(SqlEnds { setting, name, kind, pair, source, target, positions, stream })
@@ -109,6 +123,22 @@ impl Ends for SqlEnds {
             Dialect::Mysql => "FLUSH BINARY LOGS",
             Dialect::Postgres => "SELECT pg_switch_wal()",
         })
+    }
+
+    fn log_file(&self) -> Result<String> {
+        match self.source.dialect() {
+            Dialect::Mysql => Ok(binlog::end(&self.source)?.file),
+            Dialect::Postgres => Ok(String::new()),
+        }
+    }
+
+    fn forget_log(&self, before: &str) -> Result<()> {
+        match &self.stream {
+            Some(Stream { binlog: Some(binlog), .. }) => binlog.forget(before, &self.source),
+            // What its slot does not hold goes with the next checkpoint.
+            Some(Stream { binlog: None, .. }) => self.source.exec("CHECKPOINT"),
+            None => Ok(()),
+        }
     }
 
     fn port(&self, end: End) -> u16 {
@@ -183,7 +213,7 @@ impl Ends for SqlEnds {
             Dialect::Mysql => Task::of_pair(self.pair, &[&self.name])?,
             Dialect::Postgres => Task::of_postgres_pair(self.pair, &self.name)?,
         };
-        if let Some(Stream { start }) = &self.stream {
+        if let Some(Stream { start, .. }) = &self.stream {
             for (key, value) in start {
                 task = task.set("extractor", key, value);
             }

@@ -97,6 +97,7 @@ impl Streams {
         self.load.catch_up(&mut running)?;
         running.sigterm()?;
         let stopped = running.wait()?.expect_code(128 + 15)?;
+        self.load.forget_log()?;
         Ok(stopped.summary("changes").unwrap_or(0))
     }
 }
