@@ -9,6 +9,7 @@
 //! - [`positions`]: position tables, as an outsider sees them.
 //! - [`matrix`]: a kill at every instant that matters, whatever is copied and wherever its positions are.
 //! - [`proxy`]: a wire between two programs that can be cut.
+//! - [`copies`]: a sample that is copied, killed and resumed.
 //! - [`sample`]: a database with every shape of key and the common types.
 //! - [`writer`]: the load that a source is under while its changes are followed.
 //! - [`usage`], [`deadline`], [`dice`], [`workspace`]: what a program costs, waiting for a fact, seeded chance, and where the
@@ -18,6 +19,7 @@
 //! decide whether the copy is right.
 
 pub mod binlog;
+pub mod copies;
 pub mod db;
 pub mod deadline;
 pub mod dice;

@@ -5,25 +5,17 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use dt_tests::copies::{Copies, Parts, Promise, is_done};
 use dt_tests::dice::Dice;
 use dt_tests::judge::Judge;
 use dt_tests::positions::{Positions, followed, stopped, without_files};
-use dt_tests::sample::{self, TABLES};
 use dt_tests::servers::{self, Kind};
-use dt_tests::task::Task;
 use dt_tests::writer::Writer;
 
 const KILLS: u32 = 10;
 const ROWS: u64 = 60_000;
-const ROWS_PER_SECOND: u64 = 20_000;
 /// No kill of a stream comes later after its start than this.
 const LATEST: Duration = Duration::from_millis(2500);
-
-#[derive(Clone, Copy, Debug)]
-enum Parts {
-    Tables,
-    Chunks,
-}
 
 #[test]
 fn a_mysql_snapshot_of_four_tables_at_a_time_survives_kills_with_positions_in_postgresql() -> Result<()> {
@@ -63,59 +55,20 @@ fn snapshot_survives(kind: Kind, parts: Parts, positions: Kind) -> Result<String
 }
 
 fn snapshot(kind: Kind, parts: Parts, positions: Kind, dice: &mut Dice) -> Result<String> {
-    let name = format!("from_db_{parts:?}").to_lowercase();
-    let pair = servers::pair(kind)?;
-    let (source, target) = pair.database(&name)?;
-    let (task, schema) = match kind {
-        Kind::Mysql | Kind::Mariadb => {
-            sample::create_and_fill(&source, ROWS)?;
-            sample::create_tables(&target)?;
-            (Task::of_pair(pair, &[&name])?, name.as_str())
-        }
-        Kind::Postgres15 | Kind::Postgres18 => {
-            sample::postgres::create_and_fill(&source, ROWS)?;
-            sample::postgres::create_tables(&target)?;
-            (Task::of_postgres_pair(pair, &name)?, "public")
-        }
-    };
-    let task = task.set("extractor", "parallel_size", "4").set("parallelizer", "parallel_size", "4");
-    let task = match parts {
-        Parts::Tables => task,
-        Parts::Chunks => task.set("extractor", "parallel_type", "chunk").set("extractor", "batch_size", "1500"),
-    };
-    let positions =
-        Positions::on(positions, &format!("kill_{name}_{}", kind.to_string().replace(' ', "_")).to_lowercase())?;
-    let task = positions.of(task).set("extractor", "max_rps", ROWS_PER_SECOND.to_string());
-    let latest = Duration::from_secs(2 * ROWS / ROWS_PER_SECOND) / KILLS;
-    let mut in_flight = 0;
-    for _ in 0..KILLS {
-        let running = task.spawn()?;
-        sleep(dice.moment(latest));
-        let killed = running.kill9()?;
-        ensure!([0, 128 + 9].contains(&killed.code), "resumed, it failed by itself: {}", killed.said());
-        in_flight += u32::from(killed.code != 0);
-        without_files(&task)?;
-    }
+    let copies = Copies::of(kind, format!("from_db_{parts:?}").to_lowercase(), ROWS)?;
+    let name = format!("kill_{}_{}", copies.name(), kind.to_string().replace(' ', "_")).to_lowercase();
+    let positions = Positions::on(positions, &name)?;
+    let (task, kills) = copies.kill(positions.of(copies.task(4, parts)?), dice, without_files)?;
     let finished = positions.count("SnapshotFinished")?;
     task.run()?.expect_code(0)?;
-    ensure!(in_flight > 0, "no kill came before the end: the sample is too small for this machine");
-    let mut story = format!("{in_flight} of {KILLS} kills were in mid-copy, {finished} tables were finished by then");
-    for (table, verdict) in Judge::new(&source, &target).database(schema)? {
-        story += &format!("; `{table}` is {verdict}");
-        let promised = match kind {
-            Kind::Mysql | Kind::Mariadb => sample::table(&table)?,
-            Kind::Postgres15 | Kind::Postgres18 => sample::postgres::table(&table)?,
-        };
-        ensure!(promised.is_as_promised(&verdict, &source, &target)?, "`{table}`: {verdict}");
-    }
+    let story = copies.judge(Promise::ByKey)?;
     without_files(&task)?;
-    let done = task.run()?.expect_code(0)?;
-    ensure!(done.summary("rows").unwrap_or(0) == 0, "a finished task copied rows again: {}", done.said());
-    let tables = u64::try_from(TABLES.len())?;
+    is_done(&task)?;
+    let tables = u64::try_from(copies.tables().len())?;
     ensure!(positions.count("SnapshotFinished")? == tables, "not every table is finished");
     ensure!(positions.count("SnapshotChunk")? == 0, "chunks of finished tables are left");
     ensure!(positions.fence()?["released"] == true, "a clean end gives the task back: {}", positions.fence()?);
-    Ok(story)
+    Ok(format!("{kills}, {finished} tables were finished by then{story}"))
 }
 
 fn stream_survives(kind: Kind, positions: Kind) -> Result<String> {

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use dt_common::Failpoint;
+use dt_tests::copies::{Copies, Parts, Promise, is_done};
 use dt_tests::db::Db;
 use dt_tests::dice::Dice;
 use dt_tests::judge::Judge;
 use dt_tests::positions::{Positions, followed, stopped, without_files};
-use dt_tests::sample::{self, TABLES};
+
 use dt_tests::servers::{self, Kind};
 use dt_tests::task::Task;
 use dt_tests::writer::{self, Writer};
@@ -19,15 +20,8 @@ const KILLS: u32 = 10;
 /// Of a stream, if that many were not enough.
 const KILLS_MAX: u32 = 40;
 const ROWS: u64 = 60_000;
-const ROWS_PER_SECOND: u64 = 20_000;
 /// No kill of a stream comes later after its start than this.
 const LATEST: Duration = Duration::from_millis(2500);
-
-#[derive(Clone, Copy, Debug)]
-enum Parts {
-    Tables,
-    Chunks,
-}
 
 #[test]
 fn a_mysql_snapshot_is_exact_after_kills() -> Result<()> {
@@ -123,53 +117,19 @@ fn snapshot_is_exact(kind: Kind, parts: Parts) -> Result<String> {
 }
 
 fn snapshot(kind: Kind, parts: Parts, dice: &mut Dice) -> Result<String> {
-    let name = format!("from_target_{parts:?}").to_lowercase();
-    let pair = servers::pair(kind)?;
-    let (source, target) = pair.database(&name)?;
-    let (task, schema) = match kind {
-        Kind::Mysql | Kind::Mariadb => {
-            sample::create_and_fill(&source, ROWS)?;
-            sample::create_tables(&target)?;
-            (Task::of_pair(pair, &[&name])?, name.as_str())
-        }
-        Kind::Postgres15 | Kind::Postgres18 => {
-            sample::postgres::create_and_fill(&source, ROWS)?;
-            sample::postgres::create_tables(&target)?;
-            (Task::of_postgres_pair(pair, &name)?, "public")
-        }
-    };
+    let copies = Copies::of(kind, format!("from_target_{parts:?}").to_lowercase(), ROWS)?;
+    let positions = Positions::in_target(&copies.pair.target, copies.name())?;
     // Nothing is replaced: a row that came twice would stop the task.
-    let task = task.set("sinker", "replace", "false").set("extractor", "max_rps", ROWS_PER_SECOND.to_string());
-    let task = task.set("extractor", "parallel_size", "4").set("parallelizer", "parallel_size", "4");
-    let task = match parts {
-        Parts::Tables => task,
-        Parts::Chunks => task.set("extractor", "parallel_type", "chunk").set("extractor", "batch_size", "1500"),
-    };
-    let positions = Positions::in_target(&pair.target, &name)?;
-    let task = positions.of_target(task);
-    let latest = Duration::from_secs(2 * ROWS / ROWS_PER_SECOND) / KILLS;
-    let mut in_flight = 0;
-    for _ in 0..KILLS {
-        let running = task.spawn()?;
-        sleep(dice.moment(latest));
-        let killed = running.kill9()?;
-        ensure!([0, 128 + 9].contains(&killed.code), "resumed, it failed by itself: {}", killed.said());
-        in_flight += u32::from(killed.code != 0);
-        without_files(&task)?;
-    }
+    let task = positions.of_target(copies.task(4, parts)?).set("sinker", "replace", "false");
+    let (task, kills) = copies.kill(task, dice, without_files)?;
     let finished = positions.count("SnapshotFinished")?;
     task.run()?.expect_code(0)?;
-    ensure!(in_flight > 0, "no kill came before the end: the sample is too small for this machine");
-    let mut story = format!("{in_flight} of {KILLS} kills were in mid-copy, {finished} tables were finished by then");
-    for (table, verdict) in Judge::new(&source, &target).database(schema)? {
-        story += &format!("; `{table}` is {verdict}");
-        ensure!(verdict.is_equal(), "`{table}`: {verdict}");
-    }
+    let story = copies.judge(Promise::Exactly)?;
     without_files(&task)?;
-    let done = task.run()?.expect_code(0)?;
-    ensure!(done.summary("rows").unwrap_or(0) == 0, "a finished task copied rows again: {}", done.said());
-    ensure!(positions.count("SnapshotFinished")? == u64::try_from(TABLES.len())?, "not every table is finished");
-    Ok(story)
+    is_done(&task)?;
+    let tables = u64::try_from(copies.tables().len())?;
+    ensure!(positions.count("SnapshotFinished")? == tables, "not every table is finished");
+    Ok(format!("{kills}, {finished} tables were finished by then{story}"))
 }
 
 fn stream_is_exact(kind: Kind, lanes: Lanes) -> Result<String> {

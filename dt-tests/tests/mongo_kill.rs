@@ -1,10 +1,8 @@
 //! MongoDB: SIGKILL at a random moment, ten times over, then to the end: every document exactly as it is on the source.
 //! `DT_SEED=… cargo test …` plays the same moments again.
 
-use std::thread::sleep;
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
+use dt_tests::copies::{self, Parts, ROWS_PER_SECOND};
 use dt_tests::dice::Dice;
 use dt_tests::judge::mongo::MongoJudge;
 use dt_tests::mongo::{Mongo, bytes};
@@ -14,21 +12,18 @@ use dt_tests::task::Task;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, doc};
 
-const KILLS: u32 = 10;
 const ROWS_OF_EACH: u64 = 25_000;
-/// The killed runs read no faster, so that there is time to die at every stage, also between two saved positions.
-const ROWS_PER_SECOND: u64 = 20_000;
 const COLLECTIONS: [&str; 4] = ["ids of the driver", "mixed", "numbers", "texts"];
 
 #[test]
 fn a_copy_survives_ten_kills() -> Result<()> {
-    println!("{}", survives_ten_kills(1, Parts::Collections, None)?);
+    println!("{}", survives_ten_kills(1, Parts::Tables, None)?);
     Ok(())
 }
 
 #[test]
 fn a_copy_survives_ten_kills_with_four_collections_at_a_time() -> Result<()> {
-    println!("{}", survives_ten_kills(4, Parts::Collections, None)?);
+    println!("{}", survives_ten_kills(4, Parts::Tables, None)?);
     Ok(())
 }
 
@@ -42,13 +37,6 @@ fn a_copy_survives_ten_kills_with_four_chunks_at_a_time() -> Result<()> {
 fn a_copy_survives_ten_kills_with_positions_in_postgresql() -> Result<()> {
     println!("{}", survives_ten_kills(4, Parts::Chunks, Some(Kind::Postgres15))?);
     Ok(())
-}
-
-/// What is read at the same time.
-#[derive(Clone, Copy, Debug)]
-enum Parts {
-    Collections,
-    Chunks,
 }
 
 /// Documents that carry their collection's name, under keys of all kinds.
@@ -87,48 +75,27 @@ fn killed_and_resumed(parallel: u32, parts: Parts, positions: Option<Kind>, dice
     let (source, target) = pair.without(&[&database])?;
     fill(&source, &database)?;
     let task = Task::of_mongo_pair(pair, &[&database])?
-        .set("extractor", "parallel_size", parallel.to_string())
-        .set("parallelizer", "parallel_size", parallel.to_string())
-        .set("extractor", "max_rps", ROWS_PER_SECOND.to_string())
         // What is read waits for what is written, so that a kill meets every stage.
         .set("pipeline", "buffer_memory_mb", "2");
-    let task = match parts {
-        Parts::Collections => task,
-        Parts::Chunks => task.set("extractor", "parallel_type", "chunk").set("extractor", "batch_size", "2000"),
-    };
-
+    let task = parts.at_a_time(parallel, task);
     let positions = positions.map(|kind| Positions::on(kind, "mongo_snapshot")).transpose()?;
     let task = match &positions {
         Some(positions) => positions.of(task),
         None => task,
     };
 
-    // Each kill takes a tenth of the way on average, and one in ten comes before the first document.
     let rows = ROWS_OF_EACH * COLLECTIONS.len() as u64;
-    let latest = Duration::from_secs(2 * rows / ROWS_PER_SECOND) / KILLS;
-    let mut in_flight = 0;
-    for _ in 0..KILLS {
-        let running = task.spawn()?;
-        sleep(dice.moment(latest));
-        let killed = running.kill9()?;
-        // 0: it had nothing left to do and was faster than the kill.
-        ensure!([0, 128 + 9].contains(&killed.code), "resumed, it failed by itself: {}", killed.said());
-        in_flight += u32::from(killed.code != 0);
-        if positions.is_some() {
-            without_files(&task)?;
-        }
-    }
-    let mut story = format!("{in_flight} of {KILLS} kills were in mid-copy");
+    let (task, mut story) = copies::kill(task, rows, ROWS_PER_SECOND, dice, |task| match &positions {
+        Some(_) => without_files(task),
+        None => Ok(()),
+    })?;
     task.run()?.expect_code(0)?;
-    ensure!(in_flight > 0, "no kill came before the end: the sample is too small for this machine");
     let verdicts = MongoJudge::new(&source, &target).database(&database)?;
     ensure!(verdicts.len() == COLLECTIONS.len(), "{} collections", verdicts.len());
     for (collection, verdict) in verdicts {
         story += &format!("; `{collection}` is {verdict}");
         ensure!(verdict.is_equal() && verdict.rows == ROWS_OF_EACH, "`{collection}`: {verdict}");
     }
-    // Two restarts in a row of a finished task: nothing is read again.
-    let done = task.run()?.expect_code(0)?;
-    ensure!(done.summary("rows").unwrap_or(0) == 0, "a finished task copied documents again: {}", done.said());
+    copies::is_done(&task)?;
     Ok(story)
 }
