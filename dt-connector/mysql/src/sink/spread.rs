@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dt_common::Result;
 use dt_common::schema::{Column, RoutedTable};
+use dt_common::{Error, Result};
 use dt_connector::{Rule, Spreader};
 use mysql_async::Conn;
 
 use super::changes::plans::within;
+use crate::alive::while_alive;
 use crate::catalog::key::Index;
 use crate::catalog::{self, CatalogColumn};
 use crate::config::Address;
@@ -40,8 +41,12 @@ impl Spreader for MysqlSpreader {
             None => connect::connect(&self.address, self.server.flavor, &self.session).await?,
         };
         let within = within(std::slice::from_ref(table));
-        let columns = catalog::columns(&mut conn, &within).await?;
-        let indexes = catalog::unique_indexes(&mut conn, self.server.flavor, &within).await?;
+        let id = conn.id();
+        let asking = async {
+            let columns = catalog::columns(&mut conn, &within).await?;
+            Ok::<_, Error>((columns, catalog::unique_indexes(&mut conn, self.server.flavor, &within).await?))
+        };
+        let (columns, indexes) = while_alive(&self.address, id, asking).await?;
         self.conn = Some(conn);
         let columns = columns.get(&table.target).map_or(&[][..], Vec::as_slice);
         let indexes = indexes.get(&table.target).map_or(&[][..], Vec::as_slice);

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dt_common::Result;
 use dt_common::schema::{Column, RoutedTable};
+use dt_common::{Error, Result};
 use dt_connector::{Rule, Spreader};
 
+use crate::alive::while_alive;
 use crate::catalog::types::Types;
 use crate::catalog::{CatalogColumn, Index, read};
 use crate::config::Address;
@@ -36,10 +37,13 @@ impl Spreader for PgSpreader {
         let conn = connect::connect_or(self.conn.take(), &self.address, &self.server, &self.session).await?;
         let (schema, name) = (sql::string(&table.target.schema), sql::string(&table.target.table));
         let within = format!("n.nspname = {schema} AND c.relname = {name}");
-        let types = Types::read(&conn, &self.server).await?;
-        let columns = read::columns(&conn, &self.server, &types, &within).await?;
-        let indexes = read::indexes(&conn, &self.server, &within).await?;
-        let is_plain = is_plain(&conn, &within).await?;
+        let asking = async {
+            let types = Types::read(&conn, &self.server).await?;
+            let columns = read::columns(&conn, &self.server, &types, &within).await?;
+            let indexes = read::indexes(&conn, &self.server, &within).await?;
+            Ok::<_, Error>((columns, indexes, is_plain(&conn, &within).await?))
+        };
+        let (columns, indexes, is_plain) = while_alive(&self.address, &self.server, conn.pid, asking).await?;
         self.conn = Some(conn);
         let columns = columns.get(&table.target).map_or(&[][..], Vec::as_slice);
         let indexes = indexes.get(&table.target).map_or(&[][..], Vec::as_slice);
