@@ -63,13 +63,18 @@ pub enum TableState<'a> {
 pub fn streams(loaded: &Loaded) -> Vec<StreamSummary<'_>> {
     let mut streams: BTreeMap<DbType, StreamSummary<'_>> = BTreeMap::new();
     for (slot, stored) in loaded.slots().iter() {
-        let (Slot::Current(db_type) | Slot::Checkpoint(db_type) | Slot::Lane(db_type, _)) = slot else { continue };
-        let nothing = StreamSummary { db_type: *db_type, checkpoint: None, current: None, lanes: BTreeMap::new() };
-        let stream = streams.entry(*db_type).or_insert(nothing);
-        match slot {
-            Slot::Checkpoint(_) => stream.checkpoint = Some(stored),
-            Slot::Lane(_, no) => drop(stream.lanes.insert(*no, stored)),
-            _ => stream.current = Some(stored),
+        let db_type = match slot {
+            Slot::Current(db_type) | Slot::Checkpoint(db_type) | Slot::Lane(db_type, _) => *db_type,
+            Slot::InProgress(..) | Slot::Chunk(..) | Slot::Finished(..) | Slot::Spread(..) | Slot::Nothing => continue,
+        };
+        let nothing = StreamSummary { db_type, checkpoint: None, current: None, lanes: BTreeMap::new() };
+        let stream = streams.entry(db_type).or_insert(nothing);
+        if let Slot::Lane(_, no) = slot {
+            stream.lanes.insert(*no, stored);
+        } else if let Slot::Checkpoint(_) = slot {
+            stream.checkpoint = Some(stored);
+        } else {
+            stream.current = Some(stored);
         }
     }
     streams.into_values().collect()

@@ -11,7 +11,6 @@ use dt_tests::db::Db;
 use dt_tests::dice::Dice;
 use dt_tests::judge::Judge;
 use dt_tests::positions::{Positions, followed, stopped, without_files};
-
 use dt_tests::servers::{self, Kind};
 use dt_tests::task::Task;
 use dt_tests::writer::{self, Writer};
