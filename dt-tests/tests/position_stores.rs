@@ -372,7 +372,9 @@ fn a_released_task_is_free_at_once_and_a_look_at_it_changes_nothing() -> Result<
 
 #[test]
 fn two_tasks_that_begin_at_the_same_moment_make_one_table_and_two_starts_of_a_task_one_holder() -> Result<()> {
-    for kind in [Kind::Mysql, Kind::Mariadb, Kind::Postgres15] {
+    // PostgreSQL has an error of its own for each moment at which they may meet.
+    let pg = [Kind::Postgres15; 5];
+    for kind in [Kind::Mysql, Kind::Mariadb].into_iter().chain(pg) {
         let place = Place::new(kind, "at_once")?;
         runtime()?.block_on(async {
             let opening = ["a", "b", "c", "c", "c"].map(|task| tokio::spawn(SqlStore::open(place.options(task))));

@@ -94,7 +94,8 @@ fn classify(doing: &str, error: DriverFailure) -> Failure {
     let state = server.code().code();
     let (class, kind, hint) = match state {
         "40001" | "40P01" | "55P03" | "57014" | "53200" => (ErrorClass::Retry, FailureKind::Other, None),
-        "23505" | "42P06" | "42P07" => (ErrorClass::Retry, FailureKind::Duplicate, None),
+        // Which of them two that make a table at once get depends on the moment: 42710 is of the row type.
+        "23505" | "42P06" | "42P07" | "42710" => (ErrorClass::Retry, FailureKind::Duplicate, None),
         "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25006" | "25P03" => {
             (ErrorClass::Reconnect, FailureKind::Other, None)
         }
