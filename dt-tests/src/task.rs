@@ -162,6 +162,21 @@ impl Task {
         Running::start(command, self)
     }
 
+    /// Starts dt-main with this file. No file that it writes grows beyond so many bytes, as on a disk that is full; see
+    /// [`Running::give_room`].
+    ///
+    /// # Errors
+    /// dt-main cannot be built, found or started.
+    pub fn spawn_with_room(&self, bytes: u64) -> Result<Running> {
+        let inner = self.command()?;
+        let mut command = Command::new("sh");
+        // Who writes beyond the limit is told so, instead of being killed.
+        command.args(["-c", "trap '' XFSZ; exec prlimit --fsize=\"$0\": \"$@\"", &bytes.to_string()]);
+        command.arg(inner.get_program()).args(inner.get_args()).current_dir(self.folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running::start(command, self)
+    }
+
     /// Starts dt-main with this file and these further arguments.
     ///
     /// # Errors

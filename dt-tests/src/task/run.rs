@@ -142,6 +142,19 @@ impl Running {
         self.signal("INT")
     }
 
+    /// Lets its files grow again: see [`Task::spawn_with_room`].
+    ///
+    /// # Errors
+    /// It has ended already.
+    pub fn give_room(&mut self) -> Result<()> {
+        let pid = format!("--pid={}", self.child.id());
+        let given = Command::new("prlimit").args([&pid, "--fsize=unlimited:"]).status()?;
+        if !given.success() {
+            bail!("dt-main has ended already");
+        }
+        Ok(())
+    }
+
     /// Lets it stand still for so long (SIGSTOP, SIGCONT).
     ///
     /// # Errors
