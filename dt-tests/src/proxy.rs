@@ -71,6 +71,12 @@ impl Proxy {
         self.cut();
     }
 
+    /// From here on, the server does not hear that who has connected is gone, as if that one's machine had lost its power. Such
+    /// connections stand for as long as the proxy, or the server.
+    pub fn vanish(&self) {
+        self.wire.state().vanishing = true;
+    }
+
     /// Serves connections again, whatever kept them away. What half a connection has lost stays lost: such a one carries
     /// nothing in that direction any more.
     ///

@@ -137,7 +137,10 @@ impl Session {
             // What is read in pieces must come in the same order each time.
             "synchronize_seqscans = off",
             "max_parallel_workers_per_gather = 0",
-            "idle_in_transaction_session_timeout = 0",
+            // A machine that is gone without a word is noticed in a minute, not in hours (on Linux and the BSDs).
+            "tcp_keepalives_idle = 30",
+            "tcp_keepalives_interval = 10",
+            "tcp_keepalives_count = 3",
         ]
         .map(str::to_owned)
         .into();
@@ -156,11 +159,15 @@ impl Session {
         set.extend(limits.iter().filter(|name| !address.parameters.sets(name)).map(|name| format!("{name} = 0")));
         match self {
             Session::Read => {
+                // A reader may be held up by a slow target, for as long as it takes.
+                set.push("idle_in_transaction_session_timeout = 0".to_owned());
                 if !address.parameters.sets("lock_timeout") {
                     set.push("lock_timeout = 0".to_owned());
                 }
             }
             Session::Write { disable_foreign_key_checks: _, transaction_isolation } => {
+                // Longer than a batch waits for its turn. Who is gone does not hold locks for longer.
+                set.push("idle_in_transaction_session_timeout = '60s'".to_owned());
                 // Who waits for a lock that long is told, and tries again.
                 if !address.parameters.sets("lock_timeout") {
                     set.push("lock_timeout = '300s'".to_owned());
@@ -365,6 +372,7 @@ mod tests {
         let session = Session::Write { disable_foreign_key_checks: true, transaction_isolation: Some("SERIALIZABLE") };
         let text = statement(&session, "", 150_000);
         assert!(text.contains("SET synchronous_commit = on;"), "{text}");
+        assert!(text.contains("SET idle_in_transaction_session_timeout = '60s';"), "{text}");
         assert!(text.contains("default_transaction_isolation = 'serializable'"), "{text}");
     }
 }

@@ -68,8 +68,8 @@ fn meaning(state: &str) -> (ErrorClass, Option<&'static str>) {
     match state {
         // Serialization failure, deadlock, lock not available, query cancelled, out of memory.
         "40001" | "40P01" | "55P03" | "57014" | "53200" => (ErrorClass::Retry, None),
-        // Shutdown, crash, starting up; too many connections; read-only while a fail-over is under way.
-        "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25006" => (ErrorClass::Reconnect, None),
+        // Shutdown, crash, starting up; a limit of idle time; too many connections; read-only while a fail-over is under way.
+        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "53300" | "25006" => (ErrorClass::Reconnect, None),
         "28000" | "28P01" => {
             (ErrorClass::User, Some("check username and password, and pg_hba.conf for this host, user and database"))
         }

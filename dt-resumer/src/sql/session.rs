@@ -13,8 +13,9 @@ use super::write::Limits;
 
 /// How long a transaction may take. Longer is a link that carries nothing any more.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often a transaction is tried again at once that the server has ended for the sake of another one.
-const TRIES: u32 = 5;
+/// How often a transaction is tried again at once that the server has ended for the sake of another one. One that waits for a
+/// lock is ended after ten seconds: this is longer than a server holds the locks of a process whose machine is gone.
+const TRIES: u32 = 10;
 
 /// A connection that makes itself anew.
 pub(crate) struct Session {
@@ -79,7 +80,9 @@ impl Session {
         let mut tries = 1;
         loop {
             match self.write_once(write).await {
-                Err(failure) if failure.error.class() == ErrorClass::Retry && tries < TRIES => tries += 1,
+                Err(failure) if failure.error.class() == ErrorClass::Retry && tries < TRIES => {
+                    again(&failure, &mut tries)
+                }
                 ended => return ended,
             }
         }
@@ -125,7 +128,9 @@ impl Session {
             };
             let ended = tokio::time::timeout(PATIENCE, working).await.unwrap_or_else(|_| Err(Failure::late("writing")));
             match self.keep_or_drop(ended) {
-                Err(failure) if failure.error.class() == ErrorClass::Retry && tries < TRIES => tries += 1,
+                Err(failure) if failure.error.class() == ErrorClass::Retry && tries < TRIES => {
+                    again(&failure, &mut tries)
+                }
                 ended => return ended,
             }
         }
@@ -138,6 +143,11 @@ impl Session {
         }
         ended
     }
+}
+
+fn again(failure: &Failure, tries: &mut u32) {
+    tracing::info!("another transaction stands in the way, and is waited for (attempt {tries}): {}", failure.error);
+    *tries += 1;
 }
 
 const BEGIN: &str = "BEGIN";

@@ -117,6 +117,10 @@ fn write(wire: &Wire, link: &Arc<Link>, direction: Direction, parcels: &Receiver
             }
         }
     }
+    if wire.state().vanishing {
+        // The wire holds on to it.
+        return;
+    }
     if !link.is_reset() && !link.is_dead(direction) {
         // Half of a connection is of no use to these protocols, unless it is what is to be tried.
         link.cut();

@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) latency: Duration,
     /// Bytes a second of each direction of each connection; `None` for all that there is.
     pub(super) bandwidth: Option<u32>,
+    /// Who leaves is not heard to leave.
+    pub(super) vanishing: bool,
     pub(super) links: Vec<Arc<Link>>,
     pub(super) listening: bool,
     pub(super) black_hole: bool,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use dt_common::failpoint::{Failpoint, in_flight, reach};
@@ -32,12 +33,33 @@ pub(super) struct MysqlSinker {
     statement_rows: usize,
     plans: Arc<HashMap<TableId, WritePlan>>,
     changes: Changes,
-    conn: Option<Conn>,
+    conn: Option<Idle>,
     mark: Option<Mark>,
     // Of the connection before, if it was given up.
     left: Option<Mark>,
     load_data: bool,
     replaced_rows: u64,
+}
+
+/// A connection between two batches.
+#[derive(Debug)]
+struct Idle {
+    conn: Conn,
+    since: Instant,
+}
+
+/// How long the server waits for anything more of a transaction, in seconds: longer than a batch waits for its turn
+/// ([`dt_connector::Turn`]). A machine that is gone without a word cannot hold its locks for longer, and who follows it does
+/// not wait for the hours after which a server asks whether anybody is there.
+const SILENT_SECS_MAX: u64 = 60;
+/// A connection that has been idle for so long is made anew, before the server ends it.
+const IDLE_MAX: Duration = Duration::from_secs(SILENT_SECS_MAX / 2);
+
+/// Has the server end the connection when it hears nothing for that long.
+async fn bound(conn: &mut Conn) -> Result<()> {
+    let set = format!("SET SESSION wait_timeout = {SILENT_SECS_MAX}, SESSION net_read_timeout = {SILENT_SECS_MAX}");
+    let bounded = conn.query_drop(set).await;
+    bounded.map_err(|error| classify("limiting how long a transaction may stand still", error))
 }
 
 /// Multi-row statements stop growing here, or at a quarter of what the server takes.
@@ -83,11 +105,12 @@ impl MysqlSinker {
             // How far the source has come, and nothing to write: all that there is, is in the target.
             return Ok(());
         }
-        let mut conn = match self.conn.take() {
-            Some(conn) => conn,
+        let mut conn = match self.conn.take().filter(|idle| idle.since.elapsed() < IDLE_MAX) {
+            Some(idle) => idle.conn,
             None => {
                 let mut conn = connect::connect(&self.address, self.server.flavor, &self.session).await?;
                 let id = conn.id();
+                while_alive(&self.address, id, bound(&mut conn)).await?;
                 if let Some(left) = self.left.clone() {
                     while_alive(&self.address, id, left.end(&mut conn)).await?;
                     self.left = None;
@@ -105,7 +128,7 @@ impl MysqlSinker {
             self.left = self.mark.take();
         }
         self.replaced_rows += written?;
-        self.conn = Some(conn);
+        self.conn = Some(Idle { conn, since: Instant::now() });
         Ok(())
     }
 
