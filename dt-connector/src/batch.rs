@@ -29,10 +29,21 @@ pub enum RowFormat {
     /// back-slashes are doubled.
     PgText,
     /// MongoDB's documents as BSON (bsonspec.org, version 1.1), one after the other: each begins with its own length. They
-    /// are passed on byte for byte, and no one decodes them but for `_id`. In changes `before` is a document with the `_id`,
-    /// and `after` of an update either the whole document, which begins with `_id`, or what the oplog says of the update,
+    /// are passed on byte for byte, and no one decodes them but for `_id`. In changes `before` is a document of the `_id`
+    /// alone, and `after` of an update either the whole document, which begins with `_id`, or what the oplog says of the update,
     /// which begins with a name that begins with a dollar.
     Bson,
+}
+
+impl RowFormat {
+    /// Whether a part of a stream may be applied twice, in any lane, and leave the same: every document has an `_id`, and what
+    /// the oplog says of an update is made for it. So nothing need be known of what lies behind a place to resume at.
+    pub fn may_repeat(self) -> bool {
+        match self {
+            RowFormat::MysqlText | RowFormat::PgBinary | RowFormat::PgText => false,
+            RowFormat::Bson => true,
+        }
+    }
 }
 
 /// Rows, or changes of rows, that were read together.

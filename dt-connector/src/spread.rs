@@ -4,6 +4,8 @@
 //! no two rows that any server takes for equal could go to two lanes: the target has that one unique key and no other, and
 //! equal values of its columns are always written down alike. All other tables are in one lane each.
 
+mod document;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,6 +13,7 @@ use dt_common::Result;
 use dt_common::schema::RoutedTable;
 
 use crate::batch::{Change, Op, RowFormat};
+use document::Id;
 
 /// How a table's changes are spread.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +91,8 @@ pub fn slots(change: &Change, rule: &Rule, format: RowFormat, data: &[u8]) -> Sl
         Op::Insert { after } => one(of(after)),
         Op::Delete { before } => one(of(before)),
         Op::Update { before, after } if before == after => one(of(after)),
+        // No update changes an `_id`, and what the oplog says of one does not name it.
+        Op::Update { before, .. } if format == RowFormat::Bson => one(of(before)),
         Op::Update { before, after } => match (of(before), of(after)) {
             (Some(before), Some(after)) if before == after => Slots::One(before),
             (Some(before), Some(after)) => Slots::Two(before, after),
@@ -113,8 +118,15 @@ fn slot(table: &RoutedTable, rule: &Rule, format: RowFormat, row: &[u8]) -> Opti
     };
     match format {
         RowFormat::MysqlText | RowFormat::PgText => {}
-        // Rows of these forms are not split into fields here, and nobody says that they can be.
-        RowFormat::PgBinary | RowFormat::Bson => return Some(Slot(whole)),
+        RowFormat::Bson => {
+            return match document::id(row, hash) {
+                Id::Alone(hash) => Some(Slot(hash.0)),
+                Id::Whole => Some(Slot(whole)),
+                Id::Unknown => None,
+            };
+        }
+        // Rows of this form are not split into fields here, and nobody says that they can be.
+        RowFormat::PgBinary => return Some(Slot(whole)),
     }
     let row = row.strip_suffix(b"\n").unwrap_or(row);
     for &place in places {
@@ -130,7 +142,9 @@ fn slot(table: &RoutedTable, rule: &Rule, format: RowFormat, row: &[u8]) -> Opti
     Some(Slot(hash.0))
 }
 
-/// FNV-1a with 64 bits (draft-eastlake-fnv, 5 "The 64-bit FNV-1a"), over texts each of which ends with a byte that none holds.
+/// FNV-1a with 64 bits (draft-eastlake-fnv, 5 "The 64-bit FNV-1a"), over texts each of which ends with a byte that none holds, or bytes of
+/// which the first say how many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Fnv(u64);
 
 impl Fnv {
@@ -138,8 +152,13 @@ impl Fnv {
         Fnv(0xcbf2_9ce4_8422_2325)
     }
 
-    fn take(&mut self, bytes: &[u8]) {
-        for byte in bytes.iter().chain(b"\t") {
+    fn take(&mut self, text: &[u8]) {
+        self.take_all(text);
+        self.take_all(b"\t");
+    }
+
+    fn take_all(&mut self, bytes: &[u8]) {
+        for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
     }
@@ -198,6 +217,20 @@ mod tests {
         assert_eq!(updated(RowFormat::PgText, "1\ta\n", "\\T\tb\n"), Slots::All);
         let truncate = Change { table: table("t"), op: Op::Truncate { restart_identity: false } };
         assert_eq!(slots(&truncate, &Rule::Whole, RowFormat::PgText, b""), Slots::All);
+    }
+
+    #[test]
+    fn a_document_is_told_by_its_id_alone_and_one_whose_id_may_be_equal_to_any_belongs_to_all() {
+        let bson = |op, data: &[u8]| slots(&Change { table: table("t"), op }, &BY_FIRST(), RowFormat::Bson, data);
+        // {_id: 1}, and what the oplog says of an update.
+        let (keyed, diff) = (b"\x0e\0\0\0\x10_id\0\x01\0\0\0\0", b"\x0d\0\0\0\x10$v\0\x02\0\0\0\0");
+        let data = [&keyed[..], diff].concat();
+        let one = bson(Op::Insert { after: 0..keyed.len() }, &data);
+        assert!(matches!(one, Slots::One(_)));
+        assert_eq!(bson(Op::Update { before: 0..keyed.len(), after: keyed.len()..data.len() }, &data), one);
+        assert_eq!(bson(Op::Delete { before: 0..keyed.len() }, &data), one);
+        let decimal = [&[0, 0, 0, 0, 0x13], &b"_id\0"[..], &[0; 17]].concat();
+        assert_eq!(bson(Op::Delete { before: 0..decimal.len() }, &decimal), Slots::All);
     }
 
     #[test]

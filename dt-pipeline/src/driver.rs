@@ -24,7 +24,7 @@ use crate::outcome::{Observer, Outcome, Retried};
 use crate::rate::Pacer;
 use crate::recorder::RecordOptions;
 use crate::split::Splitter;
-use crate::stage::{Spreading, Stage};
+use crate::stage::{Spreading, Stage, Statements};
 use crate::state::{Action, GRACE, Input, Notice, Outset, State, StateOptions};
 use crate::worker::{Done, Worker};
 
@@ -84,6 +84,10 @@ struct Driver {
     reader: Reader,
     workers: Vec<mpsc::Sender<Batch>>,
     idle: Vec<usize>,
+    // How many statements of DDL the target has executed, for whoever waits for them.
+    statements: watch::Sender<u64>,
+    // What is out is one; it goes alone.
+    applies_ddl: bool,
     saver: mpsc::Sender<Recordable>,
     acknowledger: Option<mpsc::Sender<Saved>>,
     hurry: Hurry,
@@ -156,15 +160,19 @@ impl Driver {
         let (stop, stopped) = watch::channel(false);
         let (outlet, mut deliveries) = Outlet::new(options.memory_bytes, stopped);
         let (end, ended) = oneshot::channel();
+        let statements = watch::Sender::new(0);
         let spread = outset.spread.take();
         let is_staged = spread.is_some();
         if let Some(Spreading { lanes, rules }) = spread {
             outset.lanes = Some(lanes.count);
+            outset.counts = lanes.counts;
             let (outgoing, staged) = mpsc::unbounded_channel();
             let incoming = std::mem::replace(&mut deliveries, staged);
             let splitter = Splitter::new(lanes);
             let retry = options.apply_retry;
-            let mut stage = Stage { splitter, rules, incoming, outgoing, ended, retry, grace: grace.clone(), started };
+            let ddl = Statements { passed_on: 0, applied: statements.subscribe() };
+            let grace = grace.clone();
+            let mut stage = Stage { splitter, rules, incoming, outgoing, ended, ddl, retry, grace, started };
             let reported = reported.clone();
             let task = tasks.spawn(async move {
                 // Reported before the reader can see that nobody takes in what it sends.
@@ -203,6 +211,8 @@ impl Driver {
             reader,
             idle: (0..workers.len()).rev().collect(),
             workers,
+            statements,
+            applies_ddl: false,
             saver,
             acknowledger,
             hurry,
@@ -273,6 +283,10 @@ impl Driver {
             Report::Staged(Err(error)) => self.reader.cut_off(error),
             Report::Applied { worker, result } => {
                 self.idle.push(worker);
+                if std::mem::take(&mut self.applies_ddl) || result.is_err() {
+                    // Behind one that has failed nothing is applied: nobody is to wait for it.
+                    self.statements.send_modify(|done| *done = if result.is_ok() { *done + 1 } else { u64::MAX });
+                }
                 Some(match result {
                     Ok(Done { applied, replaced_rows }) => Input::Applied { applied, replaced_rows },
                     Err(error) => Input::ApplyFailed(error),
@@ -342,6 +356,7 @@ impl Driver {
 
     fn apply(&mut self, batch: Batch) -> Option<Input> {
         let worker = self.idle.pop().expect("driver: more batches out than sinkers");
+        self.applies_ddl = batch.is_ddl();
         match self.workers[worker].try_send(batch) {
             Ok(()) => None,
             Err(_) => Some(Input::ApplyFailed(gone("a sinker"))),

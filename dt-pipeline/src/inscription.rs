@@ -5,7 +5,8 @@
 //! target never passes rows that are not there. A stream's lane has one batch out anyway.
 //!
 //! Where several lanes apply a stream, each batch with rows writes its own lane's position. The place at which a resume
-//! begins is behind all of them, and is recorded by the recorder.
+//! begins is behind all of them, and is recorded by the recorder. Changes that may be applied twice need no more than that
+//! place: their batches only make sure that the task has not been taken over.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,13 +31,27 @@ pub struct Inscription {
 
 /// What batches write.
 #[derive(Clone, Copy, Debug)]
-enum Written {
+pub enum Written {
     /// A snapshot's: how far its table is.
     Keys,
     /// A stream's: where it is.
     Stream,
     /// Those of a stream that so many lanes apply: where their lane is.
     Lanes(u32),
+    /// Nothing: those of a stream that several lanes apply, and may apply twice.
+    Nothing,
+}
+
+impl Written {
+    /// Of a stream, in this order, that is spread over so many lanes, with positions of their own or without.
+    pub fn of(order: Order, lanes: Option<u32>, counts: bool) -> Written {
+        match (order, lanes) {
+            (Order::Any, _) => Written::Keys,
+            (Order::PerLane, None) => Written::Stream,
+            (Order::PerLane, Some(lanes)) if counts => Written::Lanes(lanes),
+            (Order::PerLane, Some(_)) => Written::Nothing,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -47,13 +62,8 @@ struct Lane {
 }
 
 impl Inscription {
-    /// Nothing yet. `filter` is by which filter a stream's changes are counted, and `spread` over how many lanes they are.
-    pub fn new(inscriber: Arc<dyn Inscriber>, order: Order, filter: String, spread: Option<u32>) -> Self {
-        let written = match (order, spread) {
-            (Order::Any, _) => Written::Keys,
-            (Order::PerLane, None) => Written::Stream,
-            (Order::PerLane, Some(lanes)) => Written::Lanes(lanes),
-        };
+    /// Nothing yet. `filter` is by which filter a stream's changes are counted.
+    pub fn new(inscriber: Arc<dyn Inscriber>, written: Written, filter: String) -> Self {
         Inscription { inscriber, written, filter, lanes: BTreeMap::new() }
     }
 
@@ -75,7 +85,8 @@ impl Inscription {
                 let checkpoint = lane.checkpoint.clone().map(|position| checkpoint(position, behind));
                 current(contents).chain(checkpoint).collect()
             }
-            Written::Lanes(_) if contents.rows == 0 && contents.ruled.is_empty() => return Ok(None),
+            Written::Lanes(_) | Written::Nothing if contents.rows == 0 && contents.ruled.is_empty() => return Ok(None),
+            Written::Nothing => Vec::new(),
             Written::Lanes(of) => {
                 let place = lane.checkpoint.clone().expect("inscription: changes of a stream that has not begun");
                 let shares = contents.ruled.iter().map(|ruled| Share::Table {
@@ -98,7 +109,7 @@ impl Inscription {
     /// it, or the position is not committed together with rows.
     pub fn of_all(&self, position: Position, before: u64, index: u64) -> Position {
         match self.written {
-            Written::Keys | Written::Stream => position,
+            Written::Keys | Written::Stream | Written::Nothing => position,
             Written::Lanes(_) => {
                 let reached = Reached { before, ..Reached::default() };
                 position.with_behind(Some(counted(&self.filter, reached, index, Share::All)))
@@ -114,7 +125,7 @@ impl Inscription {
                 let turn = self.lanes.entry(batch.lane()).or_default().turns.of(batch.seq());
                 batch.in_turn(turn)
             }
-            Written::Stream | Written::Lanes(_) => batch,
+            Written::Stream | Written::Lanes(_) | Written::Nothing => batch,
         }
     }
 

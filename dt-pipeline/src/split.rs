@@ -36,8 +36,8 @@ pub struct Lanes {
     pub reached: Vec<u64>,
     /// How tables were spread, by their names on the target.
     pub rules: HashMap<TableId, Told>,
-    /// Whether rules are made durable. Needed where lanes have positions of their own.
-    pub tells_rules: bool,
+    /// Whether lanes have positions of their own, in that count: then rules are made durable, too.
+    pub counts: bool,
 }
 
 /// A rule that is durable.
@@ -73,7 +73,7 @@ impl Lanes {
         let Some(begin) = stream.and_then(Behind::reached) else {
             let begin = highest + stream.map_or(0, |stream| stream.changes);
             // What tables were is told again.
-            return Lanes { count: wanted, begin, reached: Vec::new(), rules: HashMap::new(), tells_rules: true };
+            return Lanes { count: wanted, begin, reached: Vec::new(), rules: HashMap::new(), counts: true };
         };
         lanes.retain(|(_, _, reached)| *reached > begin);
         let count = lanes.iter().map(|(_, of, _)| *of).max().unwrap_or(wanted);
@@ -84,7 +84,7 @@ impl Lanes {
                 reached[no as usize] = at;
             }
         }
-        Lanes { count, begin, reached, rules, tells_rules: true }
+        Lanes { count, begin, reached, rules, counts: true }
     }
 
     /// Whether some lane has come past where the stream goes on.
@@ -181,6 +181,8 @@ impl Splitter {
         parts.open.resize_with(self.lanes.count as usize, Open::default);
         self.serial += 1;
         if block.is_ddl() {
+            // Keys may be others from here on.
+            self.known.clear();
             let is_there = self.is_barrier_there();
             self.index += block.rows;
             self.before = Some(before);
@@ -236,6 +238,8 @@ impl Splitter {
         let end = self.index + block.rows;
         let before = end.checked_sub(block.behind);
         let fits = |before: u64| match (self.before, &block.checkpoint) {
+            // Nothing depends on it.
+            _ if !self.lanes.counts => true,
             (None, _) => true,
             (Some(last), Some(_)) => last <= before,
             (Some(last), None) => last == before,
@@ -270,7 +274,7 @@ impl Splitter {
     fn is_news(&self, table: &RoutedTable, rule: &Rule) -> bool {
         let told = self.lanes.rules.get(&table.target);
         let is_new = told.is_none_or(|told| told.rule != *rule);
-        self.lanes.tells_rules && is_new && (told.is_none() || self.index >= self.until)
+        self.lanes.counts && is_new && (told.is_none() || self.index >= self.until)
     }
 
     // In front of it every lane is done, so that the first lane's count says whether it has been.

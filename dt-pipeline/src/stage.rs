@@ -9,7 +9,7 @@ use dt_common::schema::RoutedTable;
 use dt_connector::outlet::Delivery;
 use dt_connector::retry::{Backoff, RetryBudget, chance};
 use dt_connector::{Event, Rule, Spreader};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 
 use crate::grace::Grace;
@@ -29,12 +29,22 @@ impl fmt::Debug for Spreading {
     }
 }
 
+/// Statements of DDL, which may change how tables are spread.
+pub(crate) struct Statements {
+    /// How many were passed on.
+    pub(crate) passed_on: u64,
+    /// How many the target has executed; all that will ever be, if one has failed.
+    pub(crate) applied: watch::Receiver<u64>,
+}
+
 /// The task.
 pub(crate) struct Stage {
     pub(crate) splitter: Splitter,
     pub(crate) rules: Box<dyn Spreader>,
     pub(crate) incoming: mpsc::UnboundedReceiver<Delivery>,
     pub(crate) outgoing: mpsc::UnboundedSender<Delivery>,
+    /// What the target has been asked to be.
+    pub(crate) ddl: Statements,
     /// Given, or gone, once the reader has returned.
     pub(crate) ended: oneshot::Receiver<()>,
     /// How long the target is asked again.
@@ -64,11 +74,16 @@ impl Stage {
                 self.pass_on(Delivery { event, memory });
                 continue;
             };
-            for table in self.splitter.unknown(&block) {
+            let unknown = self.splitter.unknown(&block);
+            if !unknown.is_empty() {
+                self.statements_applied().await?;
+            }
+            for table in unknown {
                 let rule = self.ask(&table).await?;
                 tracing::debug!("changes of {} are spread {rule:?}", table.target);
                 self.splitter.learn(table, rule);
             }
+            self.ddl.passed_on += u64::from(block.is_ddl());
             let parts = self.splitter.split(*block)?;
             let shares = share(memory, &parts);
             for (part, memory) in parts.into_iter().zip(shares) {
@@ -80,6 +95,17 @@ impl Stage {
     // Nobody hears it if the driver is gone, and this task with it.
     fn pass_on(&self, delivery: Delivery) {
         let _ = self.outgoing.send(delivery);
+    }
+
+    // What the target says of a table counts once it is what the source's was.
+    async fn statements_applied(&mut self) -> Result<()> {
+        let (passed_on, begun) = (self.ddl.passed_on, Instant::now());
+        tokio::select! {
+            biased;
+            // A driver that is gone takes this task with it.
+            _ = self.ddl.applied.wait_for(|applied| *applied >= passed_on) => Ok(()),
+            () = self.grace.over(begun) => Err(crate::worker::hung()),
+        }
     }
 
     async fn ask(&mut self, table: &Arc<RoutedTable>) -> Result<Rule> {

@@ -24,7 +24,7 @@ use dt_connector::{Batch, Block, Event};
 use dt_resumer::Inscriber;
 
 use crate::batcher::{BatchLimits, Batcher, Cut};
-use crate::inscription::Inscription;
+use crate::inscription::{Inscription, Written};
 use crate::ledger::{Advance, GroupFinished, LaneGroup, Ledger};
 use crate::lowest::{Low, Lowest};
 use crate::outcome::{End, Outcome};
@@ -65,6 +65,8 @@ pub struct Outset {
     pub spread: Option<Spreading>,
     /// Over how many lanes a stream is spread.
     pub lanes: Option<u32>,
+    /// Whether these have positions of their own, if they have an inscriber.
+    pub counts: bool,
 }
 
 /// What has happened.
@@ -179,10 +181,11 @@ impl State {
         let order = options.record.order;
         State {
             order,
-            has_begun: outset.lanes.is_none() || outset.inscriber.is_none(),
-            inscription: outset
-                .inscriber
-                .map(|inscriber| Inscription::new(inscriber, order, outset.filter, outset.lanes)),
+            has_begun: outset.lanes.is_none() || outset.inscriber.is_none() || !outset.counts,
+            inscription: outset.inscriber.map(|inscriber| {
+                let written = Written::of(order, outset.lanes, outset.counts);
+                Inscription::new(inscriber, written, outset.filter)
+            }),
             lowest: outset.lanes.map(Lowest::new),
             ledger: Ledger::of_groups(outset.groups),
             batcher: Batcher::new(options.batch),

@@ -15,7 +15,7 @@ use dt_tests::mongo::Mongo;
 use dt_tests::servers::mongo;
 use dt_tests::task::Task;
 use mongo_ddl::{Load, alike, index, shape};
-use mongo_streams::{BOTH, caught_up, equal, follow, followed, position, set_up, stop, update, write};
+use mongo_streams::{BOTH, caught_up, equal, follow, followed, in_lanes, position, set_up, stop, update, write};
 use mongodb::bson::{Document, doc};
 
 fn insert(server: &Mongo, database: &str, collection: &str, ids: std::ops::Range<i32>) -> Result<()> {
@@ -123,7 +123,8 @@ fn every_kind_is_done_on_the_target() -> Result<()> {
     let pair = mongo::pair()?;
     for by in BOTH {
         let (source, target, task) = set_up(pair, "m_ddl", by)?;
-        let finished = followed(&all(task), &source, &target, "m_ddl", || every_kind(&source, "m_ddl"))?;
+        let task = in_lanes(all(task), if by == "op_log" { 4 } else { 1 });
+        let finished = followed(&task, &source, &target, "m_ddl", || every_kind(&source, "m_ddl"))?;
         alike((&source, "m_ddl"), (&target, "m_ddl")).with_context(|| format!("{by}\n{}", finished.log))?;
         ensure!(shape(&target, "m_ddl")?.len() > 12, "{:?}", shape(&target, "m_ddl")?);
     }
@@ -330,7 +331,7 @@ fn killed_and_resumed(by: &str, dice: &mut Dice) -> Result<BTreeMap<&'static str
     let pair = mongo::pair()?;
     let database = format!("m_ddl_killed_{by}");
     let (source, target, task) = set_up(pair, &database, by)?;
-    let task = all(task);
+    let task = in_lanes(all(task), if by == "change_stream" { 4 } else { 1 });
     // The first start is clean, so that there is a place from which nothing is missed.
     let mut running = follow(&task)?;
     running.until("a position is recorded", || Ok(position(&task)?.is_some()))?;

@@ -12,7 +12,7 @@ use dt_tests::deadline;
 use dt_tests::dice::Dice;
 use dt_tests::positions::{Positions, without_files};
 use dt_tests::servers::{Kind, mongo};
-use mongo_streams::{caught_up, equal, follow, position, set_up, stop, store, time};
+use mongo_streams::{caught_up, equal, follow, in_lanes, position, set_up, stop, store, time};
 
 const KILLS: u32 = 10;
 /// No kill comes later after its start than this; some come before the first change.
@@ -22,32 +22,34 @@ const STEPS: u64 = 6_000;
 
 #[test]
 fn a_change_stream_survives_ten_kills() -> Result<()> {
-    println!("{}", survives_ten_kills("change_stream", None)?);
+    println!("{}", survives_ten_kills("change_stream", None, 4)?);
     Ok(())
 }
 
 #[test]
 fn an_oplog_survives_ten_kills() -> Result<()> {
-    println!("{}", survives_ten_kills("op_log", None)?);
+    println!("{}", survives_ten_kills("op_log", None, 1)?);
     Ok(())
 }
 
 #[test]
 fn a_change_stream_survives_ten_kills_with_positions_in_mysql() -> Result<()> {
-    println!("{}", survives_ten_kills("change_stream", Some(Kind::Mysql))?);
+    println!("{}", survives_ten_kills("change_stream", Some(Kind::Mysql), 1)?);
     Ok(())
 }
 
-fn survives_ten_kills(source: &str, positions: Option<Kind>) -> Result<String> {
+fn survives_ten_kills(source: &str, positions: Option<Kind>, lanes: u32) -> Result<String> {
     let mut dice = Dice::new();
-    let case = format!("{source}, positions in {positions:?}, DT_SEED={}", dice.seed());
-    killed_and_resumed(source, positions, &mut dice).with_context(|| case.clone()).map(|told| format!("{case}: {told}"))
+    let case = format!("{source}, positions in {positions:?}, {lanes} lanes, DT_SEED={}", dice.seed());
+    let told = killed_and_resumed(source, positions, lanes, &mut dice).with_context(|| case.clone())?;
+    Ok(format!("{case}: {told}"))
 }
 
-fn killed_and_resumed(by: &str, positions: Option<Kind>, dice: &mut Dice) -> Result<String> {
+fn killed_and_resumed(by: &str, positions: Option<Kind>, lanes: u32, dice: &mut Dice) -> Result<String> {
     let pair = mongo::pair()?;
     let database = format!("killed_{by}{}", if positions.is_some() { "_db" } else { "" });
     let (source, target, task) = set_up(pair, &database, by)?;
+    let task = in_lanes(task, lanes);
     let positions = positions.map(|kind| Positions::on(kind, "mongo_stream")).transpose()?;
     let task = match &positions {
         Some(positions) => positions.of(task),

@@ -18,7 +18,7 @@ use dt_tests::proxy::{Fate, Proxy};
 use dt_tests::sample;
 use dt_tests::servers::mongo;
 use dt_tests::task::{Running, Task};
-use mongo_streams::{caught_up, equal, follow, position, set_up, stop, write};
+use mongo_streams::{caught_up, equal, follow, in_lanes, position, set_up, stop, write};
 use mongodb::bson::doc;
 
 const KILLS: u32 = 10;
@@ -93,26 +93,33 @@ fn snapshot(parts: Parts, dice: &mut Dice) -> Result<String> {
 
 #[test]
 fn a_change_stream_is_exact_after_kills() -> Result<()> {
-    println!("{}", stream_is_exact("change_stream")?);
+    println!("{}", stream_is_exact("change_stream", 1)?);
     Ok(())
 }
 
 #[test]
 fn an_oplog_is_exact_after_kills() -> Result<()> {
-    println!("{}", stream_is_exact("op_log")?);
+    println!("{}", stream_is_exact("op_log", 1)?);
     Ok(())
 }
 
-fn stream_is_exact(by: &str) -> Result<String> {
-    let mut dice = Dice::new();
-    let case = format!("{by}, DT_SEED={}", dice.seed());
-    Ok(format!("{case}: {}", stream(by, &mut dice).with_context(|| case.clone())?))
+#[test]
+fn an_oplog_that_four_lanes_apply_is_exact_after_kills() -> Result<()> {
+    println!("{}", stream_is_exact("op_log", 4)?);
+    Ok(())
 }
 
-fn stream(by: &str, dice: &mut Dice) -> Result<String> {
+fn stream_is_exact(by: &str, lanes: u32) -> Result<String> {
+    let mut dice = Dice::new();
+    let case = format!("{by}, {lanes} lanes, DT_SEED={}", dice.seed());
+    Ok(format!("{case}: {}", stream(by, lanes, &mut dice).with_context(|| case.clone())?))
+}
+
+fn stream(by: &str, lanes: u32, dice: &mut Dice) -> Result<String> {
     let pair = mongo::pair()?;
-    let database = format!("exact_{by}");
+    let database = format!("exact_{by}_{lanes}");
     let (source, target, task) = set_up(pair, &database, by)?;
+    let task = in_lanes(task, lanes);
     for server in [&source, &target] {
         mongo_load::create(server, &database)?;
     }

@@ -34,10 +34,11 @@ pub async fn spreading(
         );
     }
     let allowed = if spreader.is_some() { wanted } else { 1 };
+    let may_repeat = target.formats().iter().all(|format| format.may_repeat());
     let lanes = match &config.resumer.kind {
-        ResumeKind::FromTarget(_) => counted(config, source, resume, loaded, allowed)?,
+        ResumeKind::FromTarget(_) if !may_repeat => counted(config, source, resume, loaded, allowed)?,
         // Keys may be written twice, and every lane begins at the same place.
-        ResumeKind::Dummy | ResumeKind::FromLog | ResumeKind::FromDb(_) => {
+        ResumeKind::FromTarget(_) | ResumeKind::Dummy | ResumeKind::FromLog | ResumeKind::FromDb(_) => {
             // What a copy of a position in a target says to be there is left out by the reader.
             let begin = resume.and_then(Position::behind).map_or(0, |behind| behind.changes);
             (allowed > 1).then(|| Lanes { count: allowed, begin, ..Lanes::default() })

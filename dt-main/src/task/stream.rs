@@ -37,7 +37,7 @@ pub(super) async fn run(config: &TaskConfig, ends: Ends, stop: watch::Receiver<b
     let identity = source.identity().to_owned();
     let spread = lanes::spreading(config, &identity, target.as_mut(), resume.as_ref(), loaded.as_ref()).await?;
     let count = spread.as_ref().map_or(1, |spread| spread.lanes.count as usize);
-    let counts = spread.as_ref().is_some_and(|spread| spread.lanes.tells_rules);
+    let counts = spread.as_ref().is_some_and(|spread| spread.lanes.counts);
     let extractor = open(config, source.as_mut(), target.as_mut(), resume, counts).await?;
     reach(Failpoint::Anchored);
     // Only now that nothing stands against the start is the earlier run's record given up.

@@ -135,7 +135,7 @@ fn what_belongs_to_two_lanes_or_to_all_goes_alone_between_what_is_before_it_and_
 #[test]
 fn a_change_that_a_lane_has_is_left_out_and_counted() {
     let rules = HashMap::from([(TableId::new("db", "t"), Told { rule: by_key(), since: 1 })]);
-    let ahead = Lanes { count: 2, begin: 10, reached: vec![13, 11], rules, tells_rules: true };
+    let ahead = Lanes { count: 2, begin: 10, reached: vec![13, 11], rules, counts: true };
     let (mut splitter, table, [[a, c], [b, d]]) = of_two(ahead);
     let parts = split(&mut splitter, block(&table, &[], Some(1), 0));
     assert_eq!(parts, ["0: #1 10..10 at checkpoint", "1: #1 10..10 at checkpoint"]);
@@ -150,7 +150,7 @@ fn a_barrier_that_has_been_is_told_by_the_first_lane() {
     let (_, _, [[a, _], [b, _]]) = of_two(lanes(2));
     let moves = format!("{a}>{b}");
     for (reached, left) in [(vec![0, 9], 2), (vec![1, 0], 1), (vec![2, 1], 0)] {
-        let ahead = Lanes { count: 2, reached, rules: rules.clone(), tells_rules: true, ..Lanes::default() };
+        let ahead = Lanes { count: 2, reached, rules: rules.clone(), counts: true, ..Lanes::default() };
         let (mut splitter, table, _) = of_two(ahead);
         let parts = split(&mut splitter, block(&table, &["!", &moves], Some(2), 0));
         assert_eq!(parts.iter().filter(|part| part.contains("alone")).count(), left, "{parts:?}");
@@ -159,7 +159,7 @@ fn a_barrier_that_has_been_is_told_by_the_first_lane() {
 
 #[test]
 fn a_rule_is_told_before_the_first_change_that_is_spread_by_it() {
-    let (mut splitter, table, [[a, _], [b, _]]) = of_two(Lanes { tells_rules: true, ..lanes(2) });
+    let (mut splitter, table, [[a, _], [b, _]]) = of_two(Lanes { counts: true, ..lanes(2) });
     let _ = split(&mut splitter, block(&table, &[], Some(1), 0));
     let parts = split(&mut splitter, block(&table, &[&a, &b], Some(2), 0));
     assert_eq!(parts[0], "0: alone rule ByKey([0]) #1 0..0");
@@ -178,7 +178,7 @@ fn a_table_that_is_spread_in_another_way_by_now_stays_in_its_old_lanes_until_all
     };
     let mut reached = vec![7, 7];
     reached[lane as usize] = 5;
-    let (mut splitter, table, _) = of_two(Lanes { count: 2, begin: 1, reached, rules, tells_rules: true });
+    let (mut splitter, table, _) = of_two(Lanes { count: 2, begin: 1, reached, rules, counts: true });
     let _ = split(&mut splitter, block(&table, &[], Some(1), 0));
     // Numbers 2 to 8: all before 3 are there, of the others those up to 5, and beyond 7 nothing is.
     let parts = split(&mut splitter, block(&table, &[&a, &b, &a, &b, &a, &b, &b], Some(2), 0));
@@ -194,10 +194,14 @@ fn a_table_that_is_spread_in_another_way_by_now_stays_in_its_old_lanes_until_all
 
 #[test]
 fn a_source_that_counts_in_another_way_is_not_followed() {
-    let (mut splitter, table, [[a, _], _]) = of_two(lanes(2));
+    let counted = || Lanes { counts: true, ..lanes(2) };
+    let (mut splitter, table, [[a, _], _]) = of_two(counted());
     let _ = split(&mut splitter, block(&table, &[&a, &a], Some(1), 0));
     assert!(splitter.split(block(&table, &[&a], None, 0)).is_err(), "a checkpoint that moved was not said");
-    let (mut splitter, table, _) = of_two(lanes(2));
+    let (mut splitter, _, _) = of_two(lanes(2));
+    assert!(splitter.split(block(&table, &[&a], Some(1), 0)).is_ok());
+    assert!(splitter.split(block(&table, &[&a], None, 0)).is_ok(), "nothing depends on it");
+    let (mut splitter, table, _) = of_two(counted());
     assert!(splitter.split(block(&table, &[&a], None, 2)).is_err(), "more changes than there were");
 }
 

@@ -39,6 +39,62 @@ fn spread(run: &mut Run, fails: u64, class: ErrorClass) -> Arc<AtomicU64> {
     times
 }
 
+/// What is done at once to a table: changes, then a statement of DDL, then changes.
+fn with_ddl() -> Box<dyn Extractor> {
+    Box::new(Script(move |outlet: Outlet| async move {
+        let id = TableId::new("db", "t");
+        let source = TableSchema { id: id.clone(), columns: vec![], key: None, rows_estimate: 0 };
+        let table = Arc::new(RoutedTable { source, target: id, target_columns: vec![] });
+        let data = Bytes::from_static(b"1\t1\n");
+        for (number, op) in (1..).zip([
+            Op::Insert { after: 0..data.len() },
+            Op::Ddl { command: 0..data.len() },
+            Op::Insert { after: 0..data.len() },
+        ]) {
+            let block = Block {
+                lane: LaneId(0),
+                rows: 1,
+                contents: BlockContents::Changes(vec![Change { table: table.clone(), op }]),
+                format: RowFormat::MysqlText,
+                data: data.clone(),
+                progress: Some(at(0, number)),
+                checkpoint: Some(at(0, number)),
+                behind: 0,
+                spread: Spread::default(),
+            };
+            outlet.rows(block).await?;
+        }
+        Err(Stop::from(outlet.stopped().await))
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_is_asked_about_again_once_a_statement_of_ddl_has_been_executed() {
+    let mut run = Run::new(|_| Verdict::CommitAfter(SEC));
+    let asked = spread(&mut run, 0, ErrorClass::Fatal);
+    let running = run.spawn(with_ddl());
+    run.until(|watcher| watcher.rows.load(Ordering::SeqCst) == 1).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "the statement has not been executed yet");
+    run.until(|watcher| watcher.rows.load(Ordering::SeqCst) == 3).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    run.stop.send_replace(true);
+    assert_eq!(running.await.expect("the run panicked").unwrap().end, End::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_statement_of_ddl_that_fails_ends_the_run_at_once() {
+    // The first batch has the changes before it.
+    let mut run = Run::new(|attempt| match attempt {
+        1 => Verdict::Commit,
+        _ => Verdict::Fail(ErrorClass::User, "no such thing"),
+    });
+    spread(&mut run, 0, ErrorClass::Fatal);
+    let begun = tokio::time::Instant::now();
+    let error = run.finish(with_ddl()).await.unwrap_err();
+    assert_eq!((error.message(), run.rows()), ("no such thing", 1));
+    assert!(begun.elapsed() < 5 * SEC, "{:?}", begun.elapsed());
+}
+
 /// So many blocks of ten changes, each with a checkpoint; then it waits if it is to.
 fn changes(blocks: u64, waits: bool) -> Box<dyn Extractor> {
     Box::new(Script(move |outlet: Outlet| async move {

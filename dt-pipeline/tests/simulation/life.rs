@@ -192,6 +192,7 @@ impl<'a> Life<'a> {
         };
         let mut outset = outset(source, durable, &lanes);
         outset.lanes = count;
+        outset.counts = source.inscribed;
         outset.inscriber = match (source.inscribed, source.spread) {
             (true, true) => Some(Arc::new(Verbatim)),
             (true, false) => Some(Arc::new(Scribe)),

@@ -202,14 +202,14 @@ impl Kept {
 
 /// The lanes of a life, less what is to be built in wrong.
 pub fn lanes(lanes: Lanes, source: &Source, given: Circumstances) -> Lanes {
-    let lanes = Lanes { tells_rules: source.inscribed, ..lanes };
+    let lanes = Lanes { counts: source.inscribed, ..lanes };
     match given.sabotage {
         Sabotage::LanesForgotten => Lanes { reached: Vec::new(), ..lanes },
         Sabotage::RulesForgotten => {
             let rule = if given.by_key { Rule::ByKey(vec![0]) } else { Rule::Whole };
             let told = |table: &str, rule| (TableId::new("db", table), Told { rule, since: 0 });
             let rules = HashMap::from([told("keyed", rule), told("keyless", Rule::Whole)]);
-            Lanes { rules, tells_rules: false, ..lanes }
+            Lanes { rules, counts: false, ..lanes }
         }
         _ => lanes,
     }

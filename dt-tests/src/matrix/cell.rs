@@ -153,11 +153,7 @@ impl Setting {
             for phase in Phase::ALL {
                 for store in Store::ALL {
                     for lanes in [1, 4] {
-                        let setting = Setting { database, phase, store, lanes };
-                        // Changes of MongoDB are applied in one lane.
-                        if !(database == Database::Mongo && phase == Phase::Cdc && lanes > 1) {
-                            all.push(setting);
-                        }
+                        all.push(Setting { database, phase, store, lanes });
                     }
                 }
             }

@@ -68,9 +68,8 @@ impl Way {
     fn setting(self, dice: &mut Dice) -> Setting {
         let Way { database, phase, .. } = self;
         let store = if dice.pick(0..2) == 0 { Store::Log } else { Store::Target };
-        // Changes of MongoDB are applied in one lane.
-        let is_one = dice.pick(0..2) == 0 || database == Database::Mongo && phase == Phase::Cdc;
-        Setting { database, phase, store, lanes: if is_one { 1 } else { 4 } }
+        let lanes = if dice.pick(0..2) == 0 { 1 } else { 4 };
+        Setting { database, phase, store, lanes }
     }
 }
 

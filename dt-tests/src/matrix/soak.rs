@@ -49,8 +49,7 @@ pub struct Lived {
 /// # Errors
 /// Anything that did not end as it should; the text has the last blow or kill, and what dt-main said.
 pub fn run(database: Database, time: Duration, seed: u64, tell: impl Fn(&str)) -> Result<Lived> {
-    let lanes = if database == Database::Mongo { 1 } else { 4 };
-    let setting = Setting { database, phase: Phase::Cdc, store: Store::Target, lanes };
+    let setting = Setting { database, phase: Phase::Cdc, store: Store::Target, lanes: 4 };
     let mut soak = Soak::open(setting, Dice::named(seed, &setting.to_string()))?;
     let end = Instant::now() + time;
     loop {

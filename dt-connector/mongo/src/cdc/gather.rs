@@ -3,6 +3,7 @@
 //! Every event is such a place, and every entry of the oplog; what lies within one, as the operations of a transaction do in
 //! the oplog, is not (invariant 4). A change of a document may be applied twice, so that a transaction need not be.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ use super::ddl::{self, Plan, Planned};
 use super::place::Place;
 use super::row::{Ddl, Row, RowOp};
 use crate::catalog;
+use crate::raw;
+use crate::value::ID;
 
 /// The lane of the stream.
 const LANE: LaneId = LaneId(0);
@@ -79,8 +82,8 @@ impl Gatherer {
         };
         let op = match row.op {
             RowOp::Insert(document) => Op::Insert { after: put(document) },
-            RowOp::Update { key, after } => Op::Update { before: put(key), after: put(after) },
-            RowOp::Delete { key } => Op::Delete { before: put(key) },
+            RowOp::Update { key, after } => Op::Update { before: put(&only_id(key)), after: put(after) },
+            RowOp::Delete { key } => Op::Delete { before: put(&only_id(key)) },
         };
         self.changes.push(Change { table, op });
         Ok(())
@@ -203,6 +206,19 @@ impl Gatherer {
     }
 }
 
+/// The key without what a sharded collection's has besides.
+fn only_id(key: &[u8]) -> Cow<'_, [u8]> {
+    let mut fields = raw::fields(key);
+    match (fields.next(), fields.next(), raw::field(key, ID)) {
+        (Some(_), Some(_), Some(id)) => {
+            let mut only = raw::Writer::new();
+            only.put(ID.as_bytes(), id);
+            Cow::Owned(only.finish())
+        }
+        _ => Cow::Borrowed(key),
+    }
+}
+
 /// What holds the measurements of a time-series collection (MongoDB documentation, Time Series Collections).
 const BUCKETS: &str = "system.buckets.";
 
@@ -259,6 +275,14 @@ mod tests {
         assert!(gatherer.concerns(&ddl("d", Some("a"), None)));
         assert!(!gatherer.concerns(&ddl("x", None, None)));
         assert!(gatherer.concerns(&ddl("x", Some("a"), Some(("d", "b")))));
+    }
+
+    #[test]
+    fn a_key_is_the_id_alone() {
+        let bytes = |document: bson::Document| document.to_vec().expect("bytes");
+        let id = bytes(doc! {"_id": {"a": 1}});
+        assert_eq!(only_id(&id), Cow::Borrowed(&id[..]));
+        assert_eq!(only_id(&bytes(doc! {"shard": "x", "_id": {"a": 1}})), Cow::Borrowed(&id[..]));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! | `write` | the documents |
 //! | `together` | the documents and their position, in one transaction |
 //! | `inscription` | the position that a batch brings along |
+//! | `spread` | how changes are spread over lanes |
 //! | `place` | the collections that transactions write to |
 
 pub mod changes;
@@ -18,6 +19,7 @@ mod ddl;
 mod inscription;
 mod place;
 pub mod reply;
+mod spread;
 pub mod statement;
 mod together;
 mod write;
@@ -37,6 +39,7 @@ use crate::catalog;
 use crate::config::Address;
 use crate::connect::Server;
 use changes::ahead::Ahead;
+use spread::MongoSpreader;
 use statement::Durability;
 use write::{MongoSinker, Shared};
 
@@ -104,8 +107,7 @@ impl Target for MongoTarget {
     }
 
     async fn spreader(&mut self) -> Result<Option<Box<dyn Spreader>>> {
-        // Lanes of MongoDB are not built yet.
-        Ok(None)
+        Ok(Some(Box::new(MongoSpreader(self.shared.clone()))))
     }
 
     async fn holds_rows(&mut self, tables: &[TableId]) -> Result<Vec<Held>> {

@@ -9,12 +9,13 @@
 //! target is behind the whole of it. Leaving it out is exact, for the target has had it, and applying the later changes again
 //! gives the same (see [`diff`](super::diff)).
 //!
-//! Only changes that were made before this process began can have been applied before it. Whoever is still left out when
+//! Only changes that were made before this process began can have been applied before it. So it is asked lane by lane: one may be
+//! past that time while another is not. Whoever is still left out when
 //! later ones come was not ahead: another document, or an index that the source does not have, stands in its way.
 
 use std::collections::HashMap;
 
-use dt_common::{Error, TableId};
+use dt_common::{Error, LaneId, TableId};
 
 use crate::raw::RawValue;
 
@@ -29,21 +30,22 @@ type Which = (TableId, u8, Vec<u8>);
 pub struct Ahead {
     // Seconds since 1970; changes that are not later may have been applied before.
     since: u64,
-    reached: u64,
-    held: HashMap<Which, Error>,
+    reached: HashMap<LaneId, u64>,
+    held: HashMap<Which, (LaneId, Error)>,
 }
 
 impl Ahead {
     /// Nothing was left out by a process that begins at `now`, in seconds since 1970.
     pub fn new(now: u64) -> Self {
-        Ahead { since: now.saturating_add(CLOCKS_DIFFER_SECS), reached: 0, held: HashMap::new() }
+        Ahead { since: now.saturating_add(CLOCKS_DIFFER_SECS), reached: HashMap::new(), held: HashMap::new() }
     }
 
-    /// The stream comes to changes of this time, in seconds since 1970; `None` within a transaction of which the end is
+    /// The lane comes to changes of this time, in seconds since 1970; `None` within a transaction of which the end is
     /// not known. Whether they may have been applied before.
-    pub fn comes_to(&mut self, time: Option<u64>) -> bool {
-        self.reached = self.reached.max(time.unwrap_or(0));
-        self.reached <= self.since
+    pub fn comes_to(&mut self, lane: LaneId, time: Option<u64>) -> bool {
+        let reached = self.reached.entry(lane).or_default();
+        *reached = (*reached).max(time.unwrap_or(0));
+        *reached <= self.since
     }
 
     /// A document is changed again.
@@ -58,18 +60,17 @@ impl Ahead {
         self.held.retain(|(collection, ..), _| !is_meant(collection));
     }
 
-    /// A document is left out; the error is for the case that it stays so.
-    pub fn leave_out(&mut self, collection: &TableId, id: RawValue<'_>, error: Error) {
-        self.held.insert((collection.clone(), id.kind, id.bytes.to_vec()), error);
+    /// A document is left out by its lane; the error is for the case that it stays so.
+    pub fn leave_out(&mut self, lane: LaneId, collection: &TableId, id: RawValue<'_>, error: Error) {
+        self.held.insert((collection.clone(), id.kind, id.bytes.to_vec()), (lane, error));
     }
 
-    /// The error of a document that is still left out, if the stream has come to changes that are all new.
-    pub fn take_error(&mut self) -> Option<Error> {
-        if self.reached <= self.since {
+    /// The error of a document that the lane still leaves out, if it has come to changes that are all new.
+    pub fn take_error(&mut self, lane: LaneId) -> Option<Error> {
+        if self.reached.get(&lane).is_none_or(|reached| *reached <= self.since) {
             return None;
         }
-        let errors = std::mem::take(&mut self.held);
-        let error = errors.into_values().next()?;
+        let (_, error) = self.held.extract_if(|_, (of, _)| *of == lane).last()?.1;
         Some(error.hint("another document of the target holds the same key in this unique index, which the source's collection may not have: drop the index, or remove the document that stands in the way; then copy the collection again with a snapshot, for a change of it was left out"))
     }
 }
@@ -79,6 +80,7 @@ mod tests {
     use super::*;
 
     const INT: u8 = 0x10;
+    const LANE: LaneId = LaneId(0);
 
     fn id(bytes: &[u8]) -> RawValue<'_> {
         RawValue { kind: INT, bytes }
@@ -88,14 +90,26 @@ mod tests {
     fn what_is_changed_again_was_ahead_and_what_is_not_is_an_error() {
         let collection = TableId::new("d", "t");
         let mut ahead = Ahead::new(100);
-        assert!(ahead.comes_to(None) && ahead.comes_to(Some(90)));
-        ahead.leave_out(&collection, id(&[1]), Error::user("one"));
-        ahead.leave_out(&collection, id(&[2]), Error::user("two"));
-        assert!(ahead.take_error().is_none(), "a later change may come");
+        assert!(ahead.comes_to(LANE, None) && ahead.comes_to(LANE, Some(90)));
+        ahead.leave_out(LANE, &collection, id(&[1]), Error::user("one"));
+        ahead.leave_out(LANE, &collection, id(&[2]), Error::user("two"));
+        assert!(ahead.take_error(LANE).is_none(), "a later change may come");
         ahead.is_changed(&collection, id(&[1]));
-        assert!(!ahead.comes_to(Some(103)) && !ahead.comes_to(None));
-        let error = ahead.take_error().expect("one is left");
+        assert!(!ahead.comes_to(LANE, Some(103)) && !ahead.comes_to(LANE, None));
+        let error = ahead.take_error(LANE).expect("one is left");
         assert!(error.to_string().contains("two"), "{error}");
-        assert!(ahead.take_error().is_none());
+        assert!(ahead.take_error(LANE).is_none());
+    }
+
+    #[test]
+    fn a_lane_that_is_past_the_beginning_does_not_judge_what_another_leaves_out() {
+        let (collection, fast, slow) = (TableId::new("d", "t"), LaneId(1), LaneId(2));
+        let mut ahead = Ahead::new(100);
+        assert!(ahead.comes_to(slow, Some(90)) && !ahead.comes_to(fast, Some(103)));
+        ahead.leave_out(slow, &collection, id(&[1]), Error::user("one"));
+        assert!(ahead.take_error(fast).is_none() && ahead.take_error(slow).is_none());
+        assert!(ahead.comes_to(slow, Some(91)));
+        assert!(!ahead.comes_to(slow, Some(104)));
+        assert!(ahead.take_error(fast).is_none() && ahead.take_error(slow).is_some());
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use bson::RawDocumentBuf;
 use dt_common::failpoint::{Failpoint, in_flight, reach};
-use dt_common::{Error, Position, Result, TableId};
+use dt_common::{Error, LaneId, Position, Result, TableId};
 use dt_connector::Batch;
 use futures_util::{StreamExt, TryStreamExt};
 use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
@@ -19,6 +19,7 @@ use super::answer::{Left, Why, left};
 use super::exact::How;
 use super::fold::{Folded, Last, Net, fold};
 use super::part::Part;
+use super::unique::has_unique_index;
 use crate::alive::while_alive;
 use crate::connect::Server;
 use crate::error::classify;
@@ -41,8 +42,8 @@ type Open<'a> = (&'a TableId, Vec<u8>, Option<Error>);
 /// Applies a batch of changes.
 pub async fn apply(shared: &Shared, batch: &Batch) -> Result<()> {
     let (folded, may_repeat) = prepare(shared, batch)?;
-    Writer { shared, may_repeat }.plainly(folded.iter().collect()).await?;
-    shared.ahead().take_error().map_or(Ok(()), Err)
+    Writer { shared, lane: batch.lane(), may_repeat }.plainly(folded.iter().collect()).await?;
+    shared.ahead().take_error(batch.lane()).map_or(Ok(()), Err)
 }
 
 /// What the changes of a batch come to, and whether they may have been applied before.
@@ -52,7 +53,7 @@ pub(super) fn prepare<'b>(shared: &Shared, batch: &'b Batch) -> Result<(Vec<Fold
         Some(Position::MongoCdc(position)) => Some(position.operation_time),
         Some(_) | None => None,
     };
-    let may_repeat = shared.ahead().comes_to(time);
+    let may_repeat = shared.ahead().comes_to(batch.lane(), time);
     for collection in &folded {
         for net in collection.nets() {
             shared.ahead().is_changed(collection.target, id_of(net.keyed)?);
@@ -96,6 +97,7 @@ pub(super) fn parts<T>(items: Vec<T>, bytes_of: impl Fn(&T) -> usize) -> Vec<Vec
 #[derive(Clone, Copy)]
 pub(super) struct Writer<'s> {
     pub(super) shared: &'s Shared,
+    pub(super) lane: LaneId,
     // Whether the changes may have been applied before, so that the target is ahead of them.
     pub(super) may_repeat: bool,
 }
@@ -105,7 +107,7 @@ impl<'s> Writer<'s> {
     pub(super) async fn plainly(self, collections: Vec<&Folded<'_>>) -> Result<()> {
         let (mut plain, mut exact) = (Vec::new(), Vec::new());
         for collection in collections {
-            match self.shared.server.has_transactions() && self.has_unique_index(collection.target).await? {
+            match self.shared.server.has_transactions() && has_unique_index(self.shared, collection.target).await? {
                 true => exact.push(collection),
                 false => plain.push(collection),
             }

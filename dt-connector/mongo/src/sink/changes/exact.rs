@@ -9,9 +9,7 @@
 
 use std::borrow::Cow;
 
-use bson::{Document, doc};
 use dt_common::{Error, ErrorClass, Result, TableId};
-use futures_util::TryStreamExt;
 use mongodb::ClientSession;
 use mongodb::error::Error as DriverFailure;
 
@@ -21,12 +19,8 @@ use super::apply::{Writer, changed, id_of, parts, unknown_place, warn_of_missing
 use super::fold::Folded;
 use super::part::Part;
 use crate::alive::while_alive;
-use crate::catalog;
-use crate::error::{classify, code};
+use crate::error::classify;
 use crate::snapshot::gathered;
-
-/// MongoDB documentation, Error Codes: `NamespaceNotFound`.
-const NAMESPACE_NOT_FOUND: i32 = 26;
 
 /// How documents that are changed together are written.
 #[derive(Clone, Copy)]
@@ -61,7 +55,7 @@ impl<'s> Writer<'s> {
                     "{target}: {} changes are left out, for the target has them already and is ahead of them; later changes must come",
                     collection.nets().len()
                 );
-                self.shared.ahead().leave_out(target, id_of(&document)?, error);
+                self.shared.ahead().leave_out(self.lane, target, id_of(&document)?, error);
                 Ok(())
             }
             How::Taken(_, error) => Err(error),
@@ -110,32 +104,6 @@ impl<'s> Writer<'s> {
         };
         ended.map_err(|error| failed(target, &error))?;
         Ok(taken.unwrap_or(How::Done))
-    }
-
-    /// Whether a collection has unique indexes besides that of `_id`. Asked once; a refused document tells it as well.
-    pub(super) async fn has_unique_index(self, target: &TableId) -> Result<bool> {
-        if let Some(known) = self.shared.unique(|unique| unique.get(target).copied()) {
-            return Ok(known);
-        }
-        let listing = self.shared.server.client().database(&target.schema);
-        let listing = listing.run_cursor_command(doc! {"listIndexes": &target.table});
-        let failed = |error: &DriverFailure| classify(format!("listing the indexes of {target}"), error);
-        let indexes: Vec<Document> = match while_alive(&self.shared.server, listing.into_future()).await? {
-            Ok(cursor) => cursor.try_collect().await.map_err(|error| failed(&error))?,
-            // It is not there yet, and will have none.
-            Err(error) if code(&error) == Some(NAMESPACE_NOT_FOUND) => Vec::new(),
-            Err(error) => return Err(failed(&error)),
-        };
-        let is_unique = |index: &Document| index.get_bool("unique").unwrap_or(false);
-        let mut found = indexes.iter().any(is_unique);
-        if found {
-            // No transaction writes to a capped collection (MongoDB documentation, Production Considerations).
-            let listed = catalog::listed(&self.shared.server, &target.schema).await?;
-            let options = listed.get(&target.table).map(|(_, options)| options);
-            found = !options.is_some_and(|options| options.get_bool("capped").unwrap_or(false));
-        }
-        self.shared.unique(|unique| unique.insert(target.clone(), found));
-        Ok(found)
     }
 }
 

@@ -41,7 +41,7 @@ pub(in crate::sink) async fn apply(
     inscriptions: &mut Inscriptions,
 ) -> Result<()> {
     let (folded, may_repeat) = prepare(shared, batch)?;
-    let writer = Writer { shared, may_repeat };
+    let writer = Writer { shared, lane: batch.lane(), may_repeat };
     let is_wary = shared.wary.load(Ordering::Relaxed) > 0;
     let first = if is_wary { Way::InPlace } else { Way::Insert };
     let mut ways: Vec<(&Folded<'_>, Option<Way>)> = Vec::new();
@@ -69,16 +69,17 @@ pub(in crate::sink) async fn apply(
         let Some((at, how)) = taken else {
             inscriptions.commit(transaction, batch).await?;
             let _ = shared.wary.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-            return shared.ahead().take_error().map_or(Ok(()), Err);
+            return shared.ahead().take_error(batch.lane()).map_or(Ok(()), Err);
         };
         inscriptions.abort(transaction).await?;
         let (collection, way) = &mut ways[at];
-        *way = next_way(shared, collection.target, *way, how, may_repeat)?;
+        *way = next_way(writer, collection.target, *way, how)?;
     }
 }
 
 /// What is tried when a way has met a document that it cannot write.
-fn next_way(shared: &Shared, target: &TableId, way: Option<Way>, how: How, may_repeat: bool) -> Result<Option<Way>> {
+fn next_way(writer: Writer<'_>, target: &TableId, way: Option<Way>, how: How) -> Result<Option<Way>> {
+    let Writer { shared, lane, may_repeat } = writer;
     match (way, how) {
         (Some(Way::Insert), _) => {
             shared.wary.store(WARY, Ordering::Relaxed);
@@ -89,7 +90,7 @@ fn next_way(shared: &Shared, target: &TableId, way: Option<Way>, how: How, may_r
             tracing::warn!(
                 "{target}: changes are left out, for the target has them already and is ahead of them; later changes must come"
             );
-            shared.ahead().leave_out(target, id_of(&document)?, error);
+            shared.ahead().leave_out(lane, target, id_of(&document)?, error);
             Ok(None)
         }
         (Some(Way::Anew), How::Taken(_, error)) => Err(error),

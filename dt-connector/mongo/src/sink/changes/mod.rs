@@ -10,6 +10,7 @@
 //! | [`ahead`] | what the target is ahead of, and cannot take for now (pure) |
 //! | [`answer`] | what the target says of single documents (pure) |
 //! | `apply`, `exact` | the commands: many at once; in one transaction |
+//! | `unique` | whether documents depend on each other by more than their `_id` |
 //! | `inscribed` | all of a batch in one transaction, together with its position |
 //!
 //! **How an update is carried.** There were three ways, and each must give equal targets after any part of the stream is
@@ -43,6 +44,8 @@ pub mod fold;
 mod inscribed;
 pub mod modify;
 pub mod part;
+mod unique;
 
 pub(super) use apply::apply;
 pub(super) use inscribed::{apply as apply_with, apply_before};
+pub(super) use unique::has_unique_index;
