@@ -4,8 +4,8 @@
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -64,11 +64,15 @@ pub fn alike(source: (&Mongo, &str), target: (&Mongo, &str)) -> Result<()> {
     Ok(())
 }
 
+/// How often each kind of command was done.
+pub type Told = BTreeMap<&'static str, u64>;
+
 /// A seeded writer of documents and of DDL in between, on a few collections. What the source refuses changes nothing.
 pub struct Load {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicU64>,
-    thread: JoinHandle<Result<BTreeMap<&'static str, u64>>>,
+    told: Arc<Mutex<Told>>,
+    thread: JoinHandle<Result<()>>,
 }
 
 const COLLECTIONS: [&str; 4] = ["one", "two", "three.dots", "four"];
@@ -77,22 +81,22 @@ impl Load {
     /// Starts to write.
     pub fn start(server: &MongoServer, database: &str, seed: u64) -> Result<Self> {
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let told = Arc::<Mutex<Told>>::default();
         let (client, database, mut dice) = (server.client()?, database.to_owned(), Dice::of(seed));
-        let (stopped, counted) = (stop.clone(), done.clone());
+        let (stopped, counted, noted) = (stop.clone(), done.clone(), told.clone());
         let thread = std::thread::spawn(move || {
-            let mut told: BTreeMap<&'static str, u64> = BTreeMap::new();
             while !stopped.load(Ordering::Relaxed) {
                 let (kind, on, command) = step(&mut dice, &database);
                 match client.command(on.unwrap_or(&database), command) {
-                    Ok(_) => *told.entry(kind).or_default() += 1,
+                    Ok(_) => *noted.lock().expect("no panic under the lock").entry(kind).or_default() += 1,
                     // Refused: not there, there already, a key that is there twice. Else the server is gone.
                     Err(_) => drop(client.command("admin", doc! {"ping": 1})?),
                 }
                 counted.fetch_add(1, Ordering::Relaxed);
             }
-            Ok(told)
+            Ok(())
         });
-        Ok(Load { stop, done, thread })
+        Ok(Load { stop, done, told, thread })
     }
 
     /// Commands so far.
@@ -100,10 +104,22 @@ impl Load {
         self.done.load(Ordering::Relaxed)
     }
 
-    /// Stops it; how often each kind was done.
-    pub fn stop(self) -> Result<BTreeMap<&'static str, u64>> {
+    /// What was done so far.
+    pub fn told(&self) -> Told {
+        self.told.lock().expect("no panic under the lock").clone()
+    }
+
+    /// Whether it goes on. It ends by itself only when it fails, which [`Load::stop`] tells.
+    pub fn goes_on(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
+    /// Stops it; what was done.
+    pub fn stop(self) -> Result<Told> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().map_err(|_| anyhow!("the writer panicked"))?.context("the writer failed")
+        let told = self.told();
+        self.thread.join().map_err(|_| anyhow!("the writer panicked"))?.context("the writer failed")?;
+        Ok(told)
     }
 }
 

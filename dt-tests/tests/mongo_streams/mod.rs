@@ -29,7 +29,7 @@ pub fn set_up(pair: &MongoPair, database: &str, source: &str) -> Result<(Mongo, 
 
 /// The same by so many lanes.
 pub fn in_lanes(task: Task, lanes: u32) -> Task {
-    task.set("parallelizer", "parallel_type", "mongo").set("parallelizer", "parallel_size", &lanes.to_string())
+    task.set("parallelizer", "parallel_type", "mongo").set("parallelizer", "parallel_size", lanes.to_string())
 }
 
 /// Starts it, and waits until it follows.
