@@ -97,6 +97,8 @@ pub struct SinkOptions {
     pub disable_foreign_key_checks: bool,
     /// The isolation level of the target's transactions, as SQL (`READ COMMITTED`); `None` for the server's default.
     pub transaction_isolation: Option<&'static str>,
+    /// The task, for servers that list who is connected.
+    pub task_id: String,
 }
 
 /// The error of a target that has another number of rows to take back than were recorded.

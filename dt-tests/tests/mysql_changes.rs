@@ -60,8 +60,13 @@ impl Sink {
         conflict: Conflict,
         disable_foreign_key_checks: bool,
     ) -> Result<Self> {
-        let options =
-            SinkOptions { conflict, statement_rows: 200, disable_foreign_key_checks, transaction_isolation: None };
+        let options = SinkOptions {
+            conflict,
+            statement_rows: 200,
+            disable_foreign_key_checks,
+            transaction_isolation: None,
+            task_id: "t".into(),
+        };
         let target = runtime.block_on(MysqlTarget::connect(&endpoint(server)?, options))?;
         Ok(Sink { runtime, sinker: target.sinker(), seq: 0 })
     }

@@ -15,6 +15,9 @@ use crate::error::classify;
 /// The name under which the server lists the connections, if the task file says nothing.
 const APP_NAME: &str = "APE_DTS";
 
+/// MongoDB handshake specification, `client.application.name`.
+const APP_NAME_BYTES_MAX: usize = 128;
+
 /// Everything but letters, digits, and what is never special in a URL.
 const SPECIAL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -24,6 +27,7 @@ pub struct Address {
     section: &'static str,
     place: String,
     options: ClientOptions,
+    name_of_task: Option<String>,
 }
 
 /// Without the options, which hold the password.
@@ -72,7 +76,27 @@ impl Address {
             options.direct_connection = Some(direct);
         }
         // The driver repeats a command once by itself; we do so within the task's own budget.
-        Ok(Address { section, place: endpoint.address.trim_start_matches("mongo://").to_owned(), options })
+        Ok(Address {
+            section,
+            place: endpoint.address.trim_start_matches("mongo://").to_owned(),
+            options,
+            name_of_task: None,
+        })
+    }
+
+    /// The same, with connections that the server lists under a name which tells the task, too, if that is not too long.
+    pub fn of_task(mut self, task_id: &str) -> Self {
+        let name = format!("{} {task_id}", self.options.app_name.as_deref().unwrap_or(APP_NAME));
+        if name.len() <= APP_NAME_BYTES_MAX {
+            self.options.app_name = Some(name.clone());
+            self.name_of_task = Some(name);
+        }
+        self
+    }
+
+    /// The name under which the server lists the connections of this task and no others.
+    pub fn name_of_task(&self) -> Option<&str> {
+        self.name_of_task.as_deref()
     }
 
     /// `host:port`, or several with commas between.

@@ -42,6 +42,7 @@ pub fn sink_options(config: &TaskConfig) -> SinkOptions {
         statement_rows: sinker.batch_size,
         disable_foreign_key_checks: sinker.disable_foreign_key_checks,
         transaction_isolation: sinker.transaction_isolation.as_sql(),
+        task_id: config.task_id(),
     }
 }
 

@@ -11,12 +11,14 @@
 //! | `together` | the documents and their position, in one transaction |
 //! | `inscription` | the position that a batch brings along |
 //! | `spread` | how changes are spread over lanes |
+//! | `left` | transactions that nobody will end |
 //! | `place` | the collections that transactions write to |
 
 pub mod changes;
 pub mod check;
 mod ddl;
 mod inscription;
+mod left;
 mod place;
 pub mod reply;
 mod spread;
@@ -53,7 +55,7 @@ impl MongoTarget {
     /// Connects for the first time; an address that does not answer is an error at once, and so is a member that takes no
     /// writes.
     pub async fn connect(endpoint: &Endpoint, options: SinkOptions) -> Result<Self> {
-        let address = Address::new(endpoint, None, "sinker").await?;
+        let address = Address::new(endpoint, None, "sinker").await?.of_task(&options.task_id);
         let server = Server::discover(address).await?;
         if !server.is_writable() {
             return Err(Error::user(format!("{server} is no primary, and cannot be written to"))
@@ -69,6 +71,8 @@ impl MongoTarget {
             ahead,
             unique: Mutex::default(),
             places: Mutex::default(),
+            open: Mutex::default(),
+            may_be_left: AtomicBool::new(true),
             wary: AtomicU32::new(0),
             told_too_large: AtomicBool::new(false),
             has_applied: AtomicBool::new(false),

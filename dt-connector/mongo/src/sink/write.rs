@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use bson::RawDocumentBuf;
+use bson::{RawDocumentBuf, Uuid};
 use dt_common::failpoint::{Failpoint, in_flight, reach};
 use dt_common::{Error, Result, TableId};
 use dt_connector::{Applying, Batch, Conflict, Failed, RowFormat, SinkOptions, Sinker};
@@ -16,6 +16,7 @@ use futures_util::StreamExt;
 
 use super::changes::ahead::Ahead;
 use super::inscription::Inscriptions;
+use super::left;
 use super::place::{self, Place};
 use super::statement::{self, Durability};
 use super::{changes, ddl, reply, together};
@@ -35,6 +36,10 @@ pub(super) struct Shared {
     pub(super) unique: Mutex<HashMap<TableId, bool>>,
     // What the collections are that transactions write to, as far as it was asked for.
     pub(super) places: Mutex<HashMap<TableId, Place>>,
+    // Sessions whose transactions are open; those of positions aside.
+    pub(super) open: Mutex<HashSet<Uuid>>,
+    // Whether a process before this one may have left transactions that are open.
+    pub(super) may_be_left: AtomicBool,
     // So many batches of changes replace whatever may be there: one before has met documents that it held for new.
     pub(super) wary: AtomicU32,
     // Whether it was said that a batch is too large for a transaction.
@@ -49,6 +54,11 @@ impl Shared {
     /// What the changes had to leave out.
     pub(super) fn ahead(&self) -> MutexGuard<'_, Ahead> {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the transactions that are open, by their sessions.
+    pub(super) fn open<T>(&self, look: impl FnOnce(&mut HashSet<Uuid>) -> T) -> T {
+        look(&mut self.open.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Looks at what is known of the collections' unique indexes.
@@ -98,6 +108,11 @@ impl MongoSinker {
         }
         if self.inscriptions.is_there(&self.shared, batch).await? {
             return Ok(());
+        }
+        let may_be_left = batch.is_retried() || self.shared.may_be_left.load(Ordering::Acquire);
+        if may_be_left && batch.position().is_none() && batch.rows() > 0 {
+            left::end(&self.shared).await?;
+            self.shared.may_be_left.store(false, Ordering::Release);
         }
         let Some(table) = batch.table() else {
             match (batch.is_ddl(), batch.position()) {
@@ -230,14 +245,13 @@ impl MongoSinker {
             self.run_whole(target, statement::delete(&target.table, documents, durability)).await?;
             return self.run_whole(target, statement::insert(&target.table, documents, durability)).await.map(drop);
         }
-        let mut session = server.client().start_session().await.map_err(|error| classify(doing(), &error))?;
-        let starting = session.start_transaction().write_concern(self.shared.durability.concern());
-        starting.await.map_err(|error| classify(doing(), &error))?;
+        let mut open = left::begin(&self.shared, &doing()).await?;
+        let session = &mut open.session;
         // A session that is dropped in mid-transaction ends it.
         for command in
             [statement::delete(&target.table, documents, None), statement::insert(&target.table, documents, None)]
         {
-            let running = server.command(&target.schema, command, Some(&mut session));
+            let running = server.command(&target.schema, command, Some(&mut *session));
             let reply = while_alive(server, running).await?.map_err(|error| classify(doing(), &error))?;
             let outcome = reply::outcome(&reply, target)?;
             if !outcome.duplicates.is_empty() {

@@ -13,8 +13,9 @@ use dt_common::{Error, ErrorClass, Result, TableId};
 use mongodb::ClientSession;
 use mongodb::error::Error as DriverFailure;
 
+use super::super::left::{self, Open};
 use super::super::statement::{self, Durability};
-use super::answer::{Left, Why, left};
+use super::answer::{self, Left, Why};
 use super::apply::{Writer, changed, id_of, parts, unknown_place, warn_of_missing};
 use super::fold::Folded;
 use super::part::Part;
@@ -65,38 +66,36 @@ impl<'s> Writer<'s> {
     /// One try.
     async fn try_exactly(self, collection: &Folded<'_>, way: Way) -> Result<How> {
         let target = collection.target;
-        let mut session = self.begin(target).await?;
-        let mut together = Together { writer: self, target, way, session: session.as_mut() };
+        let mut open = self.begin(target).await?;
+        let session = open.as_mut().map(|open| &mut open.session);
+        let mut together = Together { writer: self, target, way, session };
         let taken = together.collection(collection).await?;
-        self.end(target, session, taken).await
+        self.end(target, open, taken).await
     }
 
     /// Deletes documents and inserts them, in one transaction where the target has such.
     pub(super) async fn anew(self, target: &TableId, documents: &[Cow<'_, [u8]>]) -> Result<How> {
-        let mut session = self.begin(target).await?;
-        let mut together = Together { writer: self, target, way: Way::Anew, session: session.as_mut() };
+        let mut open = self.begin(target).await?;
+        let session = open.as_mut().map(|open| &mut open.session);
+        let mut together = Together { writer: self, target, way: Way::Anew, session };
         let taken = match together.delete(documents.iter().map(AsRef::as_ref).collect()).await? {
             Some(taken) => Some(taken),
             None => together.write(documents, Form::Insert).await?,
         };
-        self.end(target, session, taken).await
+        self.end(target, open, taken).await
     }
 
     /// Begins a transaction, where the target has such.
-    async fn begin(self, target: &TableId) -> Result<Option<ClientSession>> {
-        let shared = self.shared;
-        if !shared.server.has_transactions() {
-            return Ok(None);
+    async fn begin(self, target: &TableId) -> Result<Option<Open<'s>>> {
+        match self.shared.server.has_transactions() {
+            true => left::begin(self.shared, &doing(target)).await.map(Some),
+            false => Ok(None),
         }
-        let mut session = shared.server.client().start_session().await.map_err(|error| failed(target, &error))?;
-        let starting = session.start_transaction().write_concern(shared.durability.concern());
-        starting.await.map_err(|error| failed(target, &error))?;
-        Ok(Some(session))
     }
 
     /// Ends it; without its changes, if one of them was not taken.
-    async fn end(self, target: &TableId, session: Option<ClientSession>, taken: Option<How>) -> Result<How> {
-        let Some(mut session) = session else { return Ok(taken.unwrap_or(How::Done)) };
+    async fn end(self, target: &TableId, mut open: Option<Open<'s>>, taken: Option<How>) -> Result<How> {
+        let Some(Open { session, .. }) = &mut open else { return Ok(taken.unwrap_or(How::Done)) };
         let server = &self.shared.server;
         let ended = match &taken {
             None => while_alive(server, session.commit_transaction().into_future()).await?,
@@ -217,7 +216,7 @@ impl<'s> Together<'s, '_> {
         let server = &self.writer.shared.server;
         let running = server.command(&self.target.schema, command, self.session.as_deref_mut());
         let reply = while_alive(server, running).await?.map_err(|error| failed(self.target, &error))?;
-        let Some(Left { at, why }) = left(&reply, self.target)?.pop() else { return Ok(None) };
+        let Some(Left { at, why }) = answer::left(&reply, self.target)?.pop() else { return Ok(None) };
         Ok(Some(match (why, self.way) {
             (Why::KeyIsTaken(error), Way::Insert | Way::InPlace | Way::Anew) => {
                 How::Taken(part.get(at).ok_or_else(unknown_place)?.to_vec(), error)
@@ -233,5 +232,9 @@ impl<'s> Together<'s, '_> {
 }
 
 fn failed(target: &TableId, error: &DriverFailure) -> Error {
-    classify(format!("writing to {target} in a transaction"), error)
+    classify(doing(target), error)
+}
+
+fn doing(target: &TableId) -> String {
+    format!("writing to {target} in a transaction")
 }
