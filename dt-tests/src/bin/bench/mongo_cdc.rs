@@ -38,6 +38,10 @@ enum Tool {
     OpLog,
     /// The same with positions in the target.
     OpLogExactly,
+    /// By several lanes.
+    Lanes,
+    /// By several lanes, with positions in the target.
+    LanesExactly,
     Decoding,
 }
 
@@ -48,14 +52,21 @@ impl Tool {
             Tool::ChangeStream => "dt-main, change_stream",
             Tool::OpLog => "dt-main, op_log",
             Tool::OpLogExactly => "dt-main, op_log, from_target",
+            Tool::Lanes => "dt-main, 4 lanes",
+            Tool::LanesExactly => "dt-main, 4 lanes, from_target",
             Tool::Decoding => "dt-main, op_log, sink_type=dummy",
         }
     }
 
     fn writes(self) -> bool {
         match self {
-            Tool::Pymongo | Tool::ChangeStream | Tool::OpLog | Tool::OpLogExactly => true,
             Tool::Decoding => false,
+            Tool::Pymongo
+            | Tool::ChangeStream
+            | Tool::OpLog
+            | Tool::OpLogExactly
+            | Tool::Lanes
+            | Tool::LanesExactly => true,
         }
     }
 }
@@ -69,7 +80,15 @@ struct Recorded {
 }
 
 pub(crate) fn bench(plan: &Plan) -> Result<()> {
-    let mut tools = vec![Tool::Pymongo, Tool::ChangeStream, Tool::OpLog, Tool::OpLogExactly, Tool::Decoding];
+    let mut tools = vec![
+        Tool::Pymongo,
+        Tool::ChangeStream,
+        Tool::OpLog,
+        Tool::OpLogExactly,
+        Tool::Lanes,
+        Tool::LanesExactly,
+        Tool::Decoding,
+    ];
     tools.retain(|tool| plan.has(tool.name()));
     say("Starting two MongoDB servers with their default durability …")?;
     let pair = servers()?;
@@ -200,6 +219,10 @@ fn reset(target: &Mongo) -> Result<()> {
     target.command("admin", doc! {"fsync": 1}).map(drop)
 }
 
+fn in_lanes(task: Task) -> Task {
+    task.set("parallelizer", "parallel_type", "mongo").set("parallelizer", "parallel_size", "4")
+}
+
 fn follow(tool: Tool, pair: &MongoPair, recorded: &Recorded) -> Result<Usage> {
     let task = |source: &str| -> Result<Task> {
         Ok(Task::of_mongo_pair(pair, &[DATABASE])?
@@ -217,6 +240,8 @@ fn follow(tool: Tool, pair: &MongoPair, recorded: &Recorded) -> Result<Usage> {
         Tool::ChangeStream => dt_main(&task("change_stream")?),
         Tool::OpLog => dt_main(&task("op_log")?),
         Tool::OpLogExactly => dt_main(&exactly_once(task("op_log")?)),
+        Tool::Lanes => dt_main(&in_lanes(task("op_log")?)),
+        Tool::LanesExactly => dt_main(&exactly_once(in_lanes(task("op_log")?))),
         Tool::Decoding => dt_main(
             &task("op_log")?
                 .set("sinker", "sink_type", "dummy")
