@@ -8,6 +8,7 @@ use dt_common::{Error, Result};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
+use crate::alive::while_alive;
 use crate::config::Address;
 use crate::error::classify;
 use crate::sql;
@@ -173,6 +174,24 @@ pub async fn connect(address: &Address, flavor: Flavor, session: &Session) -> Re
     };
     in_time(address, setting_up).await?;
     Ok(conn)
+}
+
+/// Asks over a connection of its own, for as long as the server is there.
+///
+/// # Errors
+/// Those of connecting and of the questions; of class reconnect: the server is away, or the connection is dead.
+pub async fn asking<T>(
+    address: &Address,
+    flavor: Flavor,
+    session: &Session,
+    questions: impl AsyncFnOnce(&mut Conn) -> Result<T>,
+) -> Result<T> {
+    let mut conn = connect(address, flavor, session).await?;
+    let id = conn.id();
+    let answers = while_alive(address, id, questions(&mut conn)).await?;
+    // The server closes its end; a failure to say good-bye changes nothing.
+    let _ = conn.disconnect().await;
+    Ok(answers)
 }
 
 #[cfg(test)]

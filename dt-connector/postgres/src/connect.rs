@@ -9,6 +9,7 @@ use dt_common::{Error, ErrorClass, Result};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
+use crate::alive::while_alive;
 use crate::config::Address;
 use crate::error::classify;
 use crate::wire::{Purpose, Wire};
@@ -298,6 +299,22 @@ pub async fn connect_or(kept: Option<Conn>, address: &Address, server: &Server, 
         Some(conn) if !conn.is_closed() => Ok(conn),
         Some(_) | None => connect(address, server, session).await,
     }
+}
+
+/// Asks over a connection, for as long as the server is there: the one that is kept, or a new one. The connection comes back.
+///
+/// # Errors
+/// Those of connecting and of the questions; of class reconnect: the server is away, or the connection is dead.
+pub async fn asking<T>(
+    kept: Option<Conn>,
+    address: &Address,
+    server: &Server,
+    session: &Session,
+    questions: impl AsyncFnOnce(&Conn) -> Result<T>,
+) -> Result<(T, Conn)> {
+    let conn = connect_or(kept, address, server, session).await?;
+    let answers = while_alive(address, server, conn.pid, questions(&conn)).await?;
+    Ok((answers, conn))
 }
 
 async fn pin(conn: &mut Conn, address: &Address, server: &Server, session: &Session) -> Result<()> {

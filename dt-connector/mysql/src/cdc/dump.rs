@@ -9,6 +9,7 @@ use mysql_async::{BinlogStream, BinlogStreamRequest, Sid};
 use super::gtid::GtidSet;
 use super::place::Place;
 use super::wire::sids;
+use crate::alive::while_alive;
 use crate::config::Address;
 use crate::connect::{self, Flavor, Session};
 use crate::error::{classify, code};
@@ -32,7 +33,10 @@ impl Replica {
     pub async fn dump(self, address: &Address, place: &Place, by_gtid: bool) -> Result<BinlogStream> {
         let doing = || format!("asking {} for its binlog", address.host_port());
         let mut conn = connect::connect(address, self.flavor, &Session::Read).await?;
-        conn.query_drop(self.session(place, by_gtid)).await.map_err(|error| classify(doing(), error))?;
+        let id = conn.id();
+        let setting_up =
+            async { conn.query_drop(self.session(place, by_gtid)).await.map_err(|error| classify(doing(), error)) };
+        while_alive(address, id, setting_up).await?;
         let file = place.file.clone().into_bytes();
         let request = BinlogStreamRequest::new(self.server_id);
         let request = match (&place.gtids, self.flavor, by_gtid) {
@@ -47,12 +51,15 @@ impl Replica {
             (Some(_), Flavor::Mariadb, true) => request,
             _ => request.with_filename(&file).with_pos(place.offset),
         };
-        conn.get_binlog_stream(request).await.map_err(|error| {
-            // After a log-in that worked this is not about the password.
-            let refused = matches!(code(&error), Some(1045 | 1227));
-            let error = classify(doing(), error);
-            if refused { error.hint("grant the account REPLICATION SLAVE on *.*") } else { error }
-        })
+        let asking = async {
+            conn.get_binlog_stream(request).await.map_err(|error| {
+                // After a log-in that worked this is not about the password.
+                let refused = matches!(code(&error), Some(1045 | 1227));
+                let error = classify(doing(), error);
+                if refused { error.hint("grant the account REPLICATION SLAVE on *.*") } else { error }
+            })
+        };
+        while_alive(address, id, asking).await
     }
 
     /// What the dump's session is to know (pure).

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use dt_common::Result;
 use dt_common::position::MysqlCdc;
 use dt_connector::HeadRoom;
+use mysql_async::Conn;
 
 use super::ask;
 use super::gtid::GtidSet;
@@ -18,10 +19,8 @@ use crate::connect::{self, Flavor, Server, Session};
 /// # Errors
 /// The source cannot be asked; the purge has passed the position.
 pub async fn head_room(address: &Address, server: &Server, by_gtid: bool, stored: &MysqlCdc) -> Result<HeadRoom> {
-    let mut conn = connect::connect(address, server.flavor, &Session::Read).await?;
-    let facts = ask::facts(&mut conn, server).await?;
-    // Everything that was to be read has been.
-    let _ = conn.disconnect().await;
+    let asking = async |conn: &mut Conn| ask::facts(conn, server).await;
+    let facts = connect::asking(address, server.flavor, &Session::Read, asking).await?;
     told(&facts, by_gtid, stored)
 }
 

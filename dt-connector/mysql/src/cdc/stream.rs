@@ -12,7 +12,7 @@ use dt_common::{Error, Result};
 use dt_connector::retry::{Backoff, chance};
 use dt_connector::{Acknowledger, Extractor, Outlet, Stopped, StreamOptions};
 use futures_util::{FutureExt, StreamExt};
-use mysql_async::BinlogStream;
+use mysql_async::{BinlogStream, Conn};
 
 use super::assemble::{Assembler, Next};
 use super::binlog::{Body, Checksum, Event, Format};
@@ -156,12 +156,13 @@ impl MysqlStream {
     /// Whether all that is to be followed is in the binlog. Rows that the source's foreign keys change by themselves are
     /// not (InnoDB does it below the log).
     async fn look_at_tables(&self, facts: &ServerFacts) -> Result<()> {
-        let mut conn = connect::connect(self.address(), self.server.flavor, &Session::Read).await?;
-        let schemas = catalog::schemas(&mut conn, &self.stream.filter).await?;
-        resume::check_logged(facts, schemas.iter().map(String::as_str))?;
-        let cascades = catalog::cascades(&mut conn, &self.stream.filter).await?;
-        // Everything that was to be read has been.
-        let _ = conn.disconnect().await;
+        let cascades = self
+            .asking(async |conn| {
+                let schemas = catalog::schemas(conn, &self.stream.filter).await?;
+                resume::check_logged(facts, schemas.iter().map(String::as_str))?;
+                catalog::cascades(conn, &self.stream.filter).await
+            })
+            .await?;
         if !cascades.is_empty() {
             tracing::warn!(
                 "foreign keys with CASCADE or SET NULL: what they change on the source by themselves is not in its binlog. Have the same foreign keys on the target, and set [sinker] disable_foreign_key_checks=false, so that they do the same there: {}",
@@ -176,11 +177,11 @@ impl MysqlStream {
     }
 
     async fn facts(&self) -> Result<ServerFacts> {
-        let mut conn = connect::connect(self.address(), self.server.flavor, &Session::Read).await?;
-        let facts = ask::facts(&mut conn, &self.server).await?;
-        // Everything that was to be read has been.
-        let _ = conn.disconnect().await;
-        Ok(facts)
+        self.asking(async |conn| ask::facts(conn, &self.server).await).await
+    }
+
+    async fn asking<T>(&self, questions: impl AsyncFnOnce(&mut Conn) -> Result<T>) -> Result<T> {
+        connect::asking(self.address(), self.server.flavor, &Session::Read, questions).await
     }
 
     /// The place to read from, checked against what the source has now.
@@ -253,10 +254,8 @@ impl MysqlStream {
         }
         if let (Goal::Offset(offset), Flavor::Mariadb) = (goal, self.server.flavor) {
             // The server is asked before its file is read.
-            let mut conn = connect::connect(self.address(), self.server.flavor, &Session::Read).await?;
             let at = resume::Place { file: file.to_owned(), position: offset };
-            let text = ask::mariadb_gtids_at(&mut conn, &at).await?;
-            let _ = conn.disconnect().await;
+            let text = self.asking(async |conn| ask::mariadb_gtids_at(conn, &at).await).await?;
             if let Some(text) = text {
                 let gtids = GtidSet::parse(Flavor::Mariadb, &text)
                     .map_err(|error| Error::fatal("the source's GTID position is not understood").caused_by(error))?;
@@ -303,14 +302,13 @@ impl MysqlStream {
     /// its log's end, so that nothing can be committed in time and not be read.
     async fn is_over(&self, place: &Place) -> Result<bool> {
         let Some(end_time) = self.options.end_time else { return Ok(false) };
-        let mut conn = connect::connect(self.address(), self.server.flavor, &Session::Read).await?;
-        let now = ask::clock(&mut conn).await?;
-        if now <= end_time {
-            let _ = conn.disconnect().await;
-            return Ok(false);
-        }
-        let facts = ask::facts(&mut conn, &self.server).await?;
-        let _ = conn.disconnect().await;
+        let facts = self
+            .asking(async |conn| match ask::clock(conn).await? <= end_time {
+                true => Ok(None),
+                false => ask::facts(conn, &self.server).await.map(Some),
+            })
+            .await?;
+        let Some(facts) = facts else { return Ok(false) };
         let is_read = match (&facts.end, &place.gtids) {
             (_, Some(done)) if self.options.gtid_enabled => {
                 done.contains_set(&facts.gtids.executed).map_err(|error| Error::fatal(error.to_string()))?

@@ -11,6 +11,7 @@ use dt_common::schema::{Column, Key, TableSchema};
 use dt_common::{Error, Result, TableId};
 use dt_connector::filter::Filter;
 use dt_connector::router::Router;
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use super::assemble::FollowedTable;
@@ -57,25 +58,8 @@ impl Tables {
         {
             return Ok(Some(followed.clone()));
         }
-        let mut conn = connect::connect(address, flavor, &Session::Read).await?;
-        let definition = catalog::definition(&mut conn, flavor, &self.filter, &id).await?;
-        if definition.as_ref().is_some_and(|definition| definition.versioned) {
-            return Err(Error::user(
-                "changes of a table WITH SYSTEM VERSIONING cannot be followed: its binlog holds old rows as new ones",
-            )
-            .with("table", &id)
-            .hint("leave the table out with [filter] ignore_tbs; a snapshot copies its present rows"));
-        }
-        let found = match fitting(&id, definition.as_ref(), map) {
-            Ok((definition, plan)) => (definition.schema.clone(), plan),
-            Err(misfit) => {
-                let collations = collations(&mut conn).await?;
-                self.as_described(&id, definition.as_ref(), map, &collations).ok_or(misfit)?
-            }
-        };
-        // Everything that was to be read has been.
-        let _ = conn.disconnect().await;
-        let (schema, plan) = found;
+        let asking = async |conn: &mut Conn| self.asked(conn, flavor, &id, map).await;
+        let (schema, plan) = connect::asking(address, flavor, &Session::Read, asking).await?;
         let plan = match &schema.key {
             Some(key) => plan.with_key(&key.columns),
             None => plan,
@@ -84,6 +68,30 @@ impl Tables {
         let followed = Arc::new(FollowedTable { table, plan });
         self.known.insert(id, (map.clone(), followed.clone()));
         Ok(Some(followed))
+    }
+
+    async fn asked(
+        &self,
+        conn: &mut Conn,
+        flavor: Flavor,
+        id: &TableId,
+        map: &TableMap,
+    ) -> Result<(TableSchema, RowPlan)> {
+        let definition = catalog::definition(conn, flavor, &self.filter, id).await?;
+        if definition.as_ref().is_some_and(|definition| definition.versioned) {
+            return Err(Error::user(
+                "changes of a table WITH SYSTEM VERSIONING cannot be followed: its binlog holds old rows as new ones",
+            )
+            .with("table", id)
+            .hint("leave the table out with [filter] ignore_tbs; a snapshot copies its present rows"));
+        }
+        match fitting(id, definition.as_ref(), map) {
+            Ok((definition, plan)) => Ok((definition.schema.clone(), plan)),
+            Err(misfit) => {
+                let collations = collations(conn).await?;
+                self.as_described(id, definition.as_ref(), map, &collations).ok_or(misfit)
+            }
+        }
     }
 
     /// The table as the binlog describes it.
@@ -151,7 +159,7 @@ fn is_same(one: &TableMap, other: &TableMap) -> bool {
     TableMap { table_id: other.table_id, ..one.clone() } == *other
 }
 
-async fn collations(conn: &mut mysql_async::Conn) -> Result<Collations> {
+async fn collations(conn: &mut Conn) -> Result<Collations> {
     // MariaDB's collations have their full names and numbers in the other table.
     let listed: Vec<(u64, String, String)> = conn
         .query("SELECT id, character_set_name, collation_name FROM information_schema.collations WHERE id IS NOT NULL AND character_set_name IS NOT NULL")

@@ -18,6 +18,7 @@ use dt_common::position::PositionWrite;
 use dt_common::schema::RoutedTable;
 use dt_common::{Result, TableId};
 use dt_connector::{Held, RowFormat, SinkOptions, Sinker, Spreader, Target};
+use mysql_async::Conn;
 
 use crate::catalog;
 use crate::config::Address;
@@ -48,6 +49,10 @@ impl MysqlTarget {
             transaction_isolation: self.options.transaction_isolation,
         }
     }
+
+    async fn asking<T>(&self, questions: impl AsyncFnOnce(&mut Conn) -> Result<T>) -> Result<T> {
+        connect::asking(&self.address, self.server.flavor, &self.session(), questions).await
+    }
 }
 
 #[async_trait]
@@ -65,17 +70,15 @@ impl Target for MysqlTarget {
     }
 
     async fn prepare(&mut self, tables: &[Arc<RoutedTable>], offered: &[RowFormat]) -> Result<Vec<RowFormat>> {
-        let mut conn = connect::connect(&self.address, self.server.flavor, &self.session()).await?;
         let mut schemas: Vec<&str> = tables.iter().map(|table| table.target.schema.as_str()).collect();
         schemas.sort_unstable();
         schemas.dedup();
         let found = if schemas.is_empty() {
             check::Found::default()
         } else {
-            check::Found::read(&mut conn, self.server.flavor, &catalog::schema_list(schemas.into_iter())).await?
+            let (flavor, schemas) = (self.server.flavor, catalog::schema_list(schemas.into_iter()));
+            self.asking(async |conn| check::Found::read(conn, flavor, &schemas).await).await?
         };
-        // Everything that was to be read has been.
-        let _ = conn.disconnect().await;
         check::compare(tables, &found)?;
         if !self.server.local_infile {
             tracing::info!(
@@ -92,11 +95,7 @@ impl Target for MysqlTarget {
     }
 
     async fn take_back(&mut self, table: &RoutedTable, rows: u64, position: &PositionWrite) -> Result<()> {
-        let mut conn = connect::connect(&self.address, self.server.flavor, &self.session()).await?;
-        inscription::take_back(&mut conn, table, rows, position).await?;
-        // It is committed; a failure to say good-bye changes nothing.
-        let _ = conn.disconnect().await;
-        Ok(())
+        self.asking(async |conn| inscription::take_back(conn, table, rows, position).await).await
     }
 
     async fn check_changes(&mut self, _tables: &[TableId], _events: Events, _truncates: bool) -> Result<()> {
@@ -112,12 +111,8 @@ impl Target for MysqlTarget {
     }
 
     async fn holds_rows(&mut self, tables: &[TableId]) -> Result<Vec<Held>> {
-        let mut conn = connect::connect(&self.address, self.server.flavor, &Session::Read).await?;
         let tables: Vec<_> = tables.iter().map(|table| (table.clone(), None)).collect();
-        let held = catalog::holds_rows(&mut conn, &tables).await?;
-        // All is known; a failure to say good-bye changes nothing.
-        let _ = conn.disconnect().await;
-        Ok(held)
+        self.asking(async |conn| catalog::holds_rows(conn, &tables).await).await
     }
 
     fn sinker(&self) -> Box<dyn Sinker> {

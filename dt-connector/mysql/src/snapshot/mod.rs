@@ -15,6 +15,7 @@ use dt_connector::filter::Filter;
 use dt_connector::{
     Extractor, Followed, HeadRoom, Held, ReadOptions, RowFormat, Source, Start, StreamOptions, TableTask, Whence,
 };
+use mysql_async::Conn;
 
 use crate::cdc::standing;
 use crate::cdc::stream::{MysqlStream, Opening};
@@ -89,11 +90,8 @@ impl Source for MysqlSource {
     }
 
     async fn tables(&mut self, filter: &Filter) -> Result<Vec<TableSchema>> {
-        let mut conn = connect::connect(&self.address, self.server.flavor, &Session::Read).await?;
-        let tables = catalog::tables(&mut conn, self.server.flavor, filter).await?;
-        // The server closes its end; a failure to say good-bye changes nothing.
-        let _ = conn.disconnect().await;
-        Ok(tables)
+        let flavor = self.server.flavor;
+        self.asking(async |conn| catalog::tables(conn, flavor, filter).await).await
     }
 
     async fn check_start(&mut self, table: &TableSchema, start: &Start) -> Result<()> {
@@ -101,11 +99,8 @@ impl Source for MysqlSource {
     }
 
     async fn split(&mut self, table: &TableSchema, chunk_rows: u64) -> Result<Vec<OrderKey>> {
-        let mut conn = connect::connect(&self.address, self.server.flavor, &Session::Read).await?;
-        let bounds = split::split(&mut conn, self.server.flavor, table, chunk_rows).await?;
-        // All is known; a failure to say good-bye changes nothing.
-        let _ = conn.disconnect().await;
-        Ok(bounds)
+        let flavor = self.server.flavor;
+        self.asking(async |conn| split::split(conn, flavor, table, chunk_rows).await).await
     }
 
     async fn stream(&mut self, resume: Option<Position>, options: StreamOptions) -> Result<Box<dyn Extractor>> {
@@ -177,11 +172,7 @@ impl Source for MysqlSource {
     }
 
     async fn holds_rows(&mut self, tables: &[(TableId, Option<String>)]) -> Result<Vec<Held>> {
-        let mut conn = connect::connect(&self.address, self.server.flavor, &Session::Read).await?;
-        let held = catalog::holds_rows(&mut conn, tables).await?;
-        // All is known; a failure to say good-bye changes nothing.
-        let _ = conn.disconnect().await;
-        Ok(held)
+        self.asking(async |conn| catalog::holds_rows(conn, tables).await).await
     }
 
     async fn snapshot(&mut self, tables: Vec<TableTask>, options: ReadOptions) -> Result<Box<dyn Extractor>> {
@@ -190,6 +181,12 @@ impl Source for MysqlSource {
             return Err(Error::config("a page needs at least one row"));
         }
         Ok(Box::new(snapshot::read::MysqlSnapshot::new(self.address.clone(), self.server.flavor, tables, options)))
+    }
+}
+
+impl MysqlSource {
+    async fn asking<T>(&self, questions: impl AsyncFnOnce(&mut Conn) -> Result<T>) -> Result<T> {
+        connect::asking(&self.address, self.server.flavor, &Session::Read, questions).await
     }
 }
 

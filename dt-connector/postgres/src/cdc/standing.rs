@@ -10,16 +10,15 @@ use super::ask;
 use super::lsn::Lsn;
 use super::resume::Slot;
 use crate::config::Address;
-use crate::connect::{self, Server, Session};
+use crate::connect::{self, Conn, Server, Session};
 
 /// How much of the log the slot keeps, and how much more it may (PostgreSQL documentation, 54.20 pg_replication_slots).
 ///
 /// # Errors
 /// The source cannot be asked; there is no such slot.
 pub async fn head_room(address: &Address, server: &Server, slot: &str, stored: &PgCdc) -> Result<HeadRoom> {
-    let conn = connect::connect(address, server, &Session::Read).await?;
-    let found = ask::slot(&conn, server, slot).await?;
-    let (_, wal_end) = ask::clock(&conn).await?;
+    let questions = async |conn: &Conn| Ok((ask::slot(conn, server, slot).await?, ask::clock(conn).await?));
+    let ((found, (_, wal_end)), _) = connect::asking(None, address, server, &Session::Read, questions).await?;
     let found = found.ok_or_else(|| {
         Error::user("the replication slot is gone, and with it what was committed since the stored position")
             .with("slot", slot)

@@ -207,8 +207,8 @@ impl PgStream {
         if let Some(creation) = creation {
             tracing::info!("{}", creation.remark);
             let session = Session::Write { disable_foreign_key_checks: false, transaction_isolation: None };
-            let writing = connect::connect(&self.address, &self.server, &session).await?;
-            writing.exec(&creation.statement, "making the publication").await?;
+            let making = async |conn: &Conn| conn.exec(&creation.statement, "making the publication").await;
+            connect::asking(None, &self.address, &self.server, &session, making).await?;
         }
         let provenance = Provenance {
             slot: self.options.slot_name.clone(),

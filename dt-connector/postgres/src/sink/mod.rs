@@ -82,6 +82,15 @@ async fn checks_foreign_keys(conn: &Conn) -> Result<bool> {
     Ok(answer.first().is_none_or(|row| text(row, 0) != "replica"))
 }
 
+impl PgTarget {
+    async fn asking<T>(&self, questions: impl AsyncFnOnce(&Conn) -> Result<T>) -> Result<T> {
+        let session = session(&self.options);
+        let asked = connect::asking(None, &self.address, &self.server, &session, questions).await?;
+        let (answers, _) = asked;
+        Ok(answers)
+    }
+}
+
 #[async_trait]
 impl Target for PgTarget {
     fn identity(&self) -> &str {
@@ -98,16 +107,19 @@ impl Target for PgTarget {
 
     async fn prepare(&mut self, tables: &[Arc<RoutedTable>], offered: &[RowFormat]) -> Result<Vec<RowFormat>> {
         let (kept, session) = (self.conn.take(), session(&self.options));
-        let conn = connect::connect_or(kept, &self.address, &self.server, &session).await?;
         let mut schemas: Vec<&str> = tables.iter().map(|table| table.target.schema.as_str()).collect();
         schemas.sort_unstable();
         schemas.dedup();
-        let found = match schemas.is_empty() {
-            true => Found::default(),
-            false => Found::read(&conn, &self.server, schemas.into_iter()).await?,
+        let server = &self.server;
+        let questions = async |conn: &Conn| {
+            let found = match schemas.is_empty() {
+                true => Found::default(),
+                false => Found::read(conn, server, schemas.into_iter()).await?,
+            };
+            Ok((found, checks_foreign_keys(conn).await?))
         };
+        let ((found, checked), _) = connect::asking(kept, &self.address, server, &session, questions).await?;
         check::compare(tables, &found)?;
-        let checked = checks_foreign_keys(&conn).await?;
         if checked && self.options.disable_foreign_key_checks {
             tracing::warn!(
                 "the account \"{}\" may not set session_replication_role at {}: foreign keys are checked and triggers fire there while rows are written; to avoid that: GRANT SET ON PARAMETER session_replication_role (PostgreSQL 15 and newer), or a superuser",
@@ -132,29 +144,29 @@ impl Target for PgTarget {
     }
 
     async fn take_back(&mut self, table: &RoutedTable, rows: u64, position: &PositionWrite) -> Result<()> {
-        let conn = connect::connect(&self.address, &self.server, &session(&self.options)).await?;
-        inscription::take_back(&conn, table, rows, position).await
+        self.asking(async |conn| inscription::take_back(conn, table, rows, position).await).await
     }
 
     async fn check_changes(&mut self, tables: &[TableId], events: Events, truncates: bool) -> Result<()> {
-        let conn = connect::connect(&self.address, &self.server, &session(&self.options)).await?;
+        let granted = self.asking(async |conn| privileges::granted(conn, tables).await).await?;
         let needed = Needed::of(events, truncates, self.options.conflict);
-        privileges::check(&privileges::granted(&conn, tables).await?, &needed)
+        privileges::check(&granted, &needed)
     }
 
     async fn spreader(&mut self) -> Result<Option<Box<dyn Spreader>>> {
         let session = session(&self.options);
-        let conn = connect::connect_or(self.conn.take(), &self.address, &self.server, &session).await?;
-        if checks_foreign_keys(&conn).await? {
+        let kept = self.conn.take();
+        let asked = connect::asking(kept, &self.address, &self.server, &session, checks_foreign_keys).await?;
+        let (checked, conn) = asked;
+        if checked {
             return Ok(None);
         }
         Ok(Some(Box::new(PgSpreader::new(self.address.clone(), self.server.clone(), session, conn))))
     }
 
     async fn holds_rows(&mut self, tables: &[TableId]) -> Result<Vec<Held>> {
-        let conn = connect::connect(&self.address, &self.server, &Session::Read).await?;
         let tables: Vec<_> = tables.iter().map(|table| (table.clone(), None)).collect();
-        catalog::holds_rows(&conn, &tables).await
+        self.asking(async |conn| catalog::holds_rows(conn, &tables).await).await
     }
 
     fn sinker(&self) -> Box<dyn Sinker> {

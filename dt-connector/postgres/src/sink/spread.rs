@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dt_common::schema::{Column, RoutedTable};
-use dt_common::{Error, Result};
+use dt_common::Result;
 use dt_connector::{Rule, Spreader};
 
-use crate::alive::while_alive;
 use crate::catalog::types::Types;
 use crate::catalog::{CatalogColumn, Index, read};
 use crate::config::Address;
@@ -34,16 +33,17 @@ impl PgSpreader {
 #[async_trait]
 impl Spreader for PgSpreader {
     async fn rule(&mut self, table: &Arc<RoutedTable>) -> Result<Rule> {
-        let conn = connect::connect_or(self.conn.take(), &self.address, &self.server, &self.session).await?;
         let (schema, name) = (sql::string(&table.target.schema), sql::string(&table.target.table));
         let within = format!("n.nspname = {schema} AND c.relname = {name}");
-        let asking = async {
-            let types = Types::read(&conn, &self.server).await?;
-            let columns = read::columns(&conn, &self.server, &types, &within).await?;
-            let indexes = read::indexes(&conn, &self.server, &within).await?;
-            Ok::<_, Error>((columns, indexes, is_plain(&conn, &within).await?))
+        let (kept, server) = (self.conn.take(), &self.server);
+        let questions = async |conn: &Conn| {
+            let types = Types::read(conn, server).await?;
+            let columns = read::columns(conn, server, &types, &within).await?;
+            let indexes = read::indexes(conn, server, &within).await?;
+            Ok((columns, indexes, is_plain(conn, &within).await?))
         };
-        let (columns, indexes, is_plain) = while_alive(&self.address, &self.server, conn.pid, asking).await?;
+        let (answers, conn) = connect::asking(kept, &self.address, server, &self.session, questions).await?;
+        let (columns, indexes, is_plain) = answers;
         self.conn = Some(conn);
         let columns = columns.get(&table.target).map_or(&[][..], Vec::as_slice);
         let indexes = indexes.get(&table.target).map_or(&[][..], Vec::as_slice);

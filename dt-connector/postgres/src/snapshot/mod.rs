@@ -71,15 +71,30 @@ impl PgSource {
         })
     }
 
-    /// The connection that there is, or another; put back if all went well.
-    async fn connection(&mut self) -> Result<Conn> {
-        connect::connect_or(self.conn.take(), &self.address, &self.server, &Session::Read).await
+    /// Asks over the connection that there is, or another, which is kept if all goes well.
+    async fn asking<T>(&mut self, questions: impl AsyncFnOnce(&Conn) -> Result<T>) -> Result<T> {
+        let kept = self.conn.take();
+        let asked = connect::asking(kept, &self.address, &self.server, &Session::Read, questions).await?;
+        let (answers, conn) = asked;
+        self.conn = Some(conn);
+        Ok(answers)
     }
 
     fn definition(&self, table: &TableId) -> Result<&Arc<Definition>> {
         self.tables
             .get(table)
             .ok_or_else(|| Error::fatal("a table that the source was not asked about").with("table", table))
+    }
+}
+
+fn refused_key(error: tokio_postgres::Error) -> Error {
+    let refused = crate::error::state(&error).is_some_and(|state| matches!(&state[..2], "22" | "23" | "42"));
+    let error = crate::error::classify("the source does not take the stored key", error);
+    match refused {
+        true => error.with_class(dt_common::ErrorClass::User).hint(
+            "its value does not fit the key's type; to copy the table again from the beginning, take its lines out of position.log and resume.config",
+        ),
+        false => error,
     }
 }
 
@@ -101,9 +116,8 @@ impl Source for PgSource {
     }
 
     async fn tables(&mut self, filter: &Filter) -> Result<Vec<TableSchema>> {
-        let conn = self.connection().await?;
-        let found = catalog::tables(&conn, &self.server, filter).await?;
-        self.conn = Some(conn);
+        let server = self.server.clone();
+        let found = self.asking(async |conn| catalog::tables(conn, &server, filter).await).await?;
         let schemas = found.iter().map(|table| table.schema.clone()).collect();
         self.tables = found.into_iter().map(|table| (table.schema.id.clone(), Arc::new(table))).collect();
         Ok(schemas)
@@ -116,32 +130,21 @@ impl Source for PgSource {
         if *start == Start::Beginning {
             return Ok(());
         }
+        let statements = ranges.iter().map(|range| Ok(format!("EXPLAIN {}", plan.query(range)?)));
+        let statements = statements.collect::<Result<Vec<String>>>()?;
         // Whether a column can hold a value is the server's to say: it reads the literals when it plans the query.
-        let conn = connect::connect(&self.address, &self.server, &Session::Read).await?;
-        for range in ranges {
-            let statement = format!("EXPLAIN {}", plan.query(&range)?);
-            if let Err(error) = conn.client.batch_execute(&statement).await {
-                let refused =
-                    crate::error::state(&error).is_some_and(|state| matches!(&state[..2], "22" | "23" | "42"));
-                let error = crate::error::classify("the source does not take the stored key", error);
-                return Err(match refused {
-                    true => error.with_class(dt_common::ErrorClass::User).hint(
-                        "its value does not fit the key's type; to copy the table again from the beginning, take its lines out of position.log and resume.config",
-                    ),
-                    false => error,
-                }
-                .with("table", &table.id));
+        let asked = self.asking(async |conn| {
+            for statement in &statements {
+                conn.client.batch_execute(statement).await.map_err(refused_key)?;
             }
-        }
-        Ok(())
+            Ok(())
+        });
+        asked.await.map_err(|error| error.with("table", &table.id))
     }
 
     async fn split(&mut self, table: &TableSchema, chunk_rows: u64) -> Result<Vec<OrderKey>> {
         let definition = self.definition(&table.id)?.clone();
-        let conn = self.connection().await?;
-        let bounds = split::split(&conn, &definition, chunk_rows).await?;
-        self.conn = Some(conn);
-        Ok(bounds)
+        self.asking(async |conn| split::split(conn, &definition, chunk_rows).await).await
     }
 
     async fn stream(&mut self, resume: Option<Position>, options: StreamOptions) -> Result<Box<dyn Extractor>> {
@@ -206,8 +209,7 @@ impl Source for PgSource {
     }
 
     async fn holds_rows(&mut self, tables: &[(TableId, Option<String>)]) -> Result<Vec<Held>> {
-        let conn = connect::connect(&self.address, &self.server, &Session::Read).await?;
-        catalog::holds_rows(&conn, tables).await
+        self.asking(async |conn| catalog::holds_rows(conn, tables).await).await
     }
 
     async fn snapshot(&mut self, tables: Vec<TableTask>, options: ReadOptions) -> Result<Box<dyn Extractor>> {
