@@ -144,6 +144,12 @@ impl Proxy {
         self.wire.state().dead = Some(direction);
     }
 
+    /// Once somebody asks something that holds this text, no connection that stands hears an answer any more; the server does
+    /// not notice. New ones are served.
+    pub fn silent_once_asked(&self, text: &str) {
+        self.wire.state().question = Some(text.as_bytes().to_vec());
+    }
+
     /// Lets so many more bytes through in a direction, of whichever connection; then that connection breaks (RST).
     pub fn reset_after(&self, direction: Direction, bytes: u64) {
         self.wire.state().reset = Some((direction, bytes));
@@ -155,8 +161,8 @@ impl Proxy {
         self.wire.state().commits = Some(commits);
     }
 
-    /// Whether what [`Proxy::after_replies`], [`Proxy::reset_after`] or [`Proxy::after_commits`] has announced is still to
-    /// come.
+    /// Whether what [`Proxy::after_replies`], [`Proxy::silent_once_asked`], [`Proxy::reset_after`] or [`Proxy::after_commits`]
+    /// has announced is still to come.
     pub fn is_armed(&self) -> bool {
         self.wire.state().is_armed()
     }

@@ -54,6 +54,7 @@ fn read(wire: &Arc<Wire>, link: &Arc<Link>, direction: Direction, parcels: &Sync
         }
         match direction {
             Direction::Requests => {
+                wire.asked(bytes);
                 let seen = commits.seen_in(bytes);
                 if seen > 0 && wire.loses(seen) {
                     lose_the_answer(wire, link);

@@ -27,6 +27,8 @@ pub(super) struct Wire {
 pub(super) struct State {
     /// How many more replies come through, and what happens to the next one.
     pub(super) replies: Option<(u64, Fate)>,
+    /// What is not answered any more.
+    pub(super) question: Option<Vec<u8>>,
     /// How many more commits are answered.
     pub(super) commits: Option<u64>,
     /// How many more bytes come through in a direction, until their connection is reset.
@@ -48,12 +50,12 @@ pub(super) struct State {
 impl State {
     /// Whether something is announced.
     pub(super) fn is_armed(&self) -> bool {
-        self.replies.is_some() || self.reset.is_some() || self.commits.is_some()
+        self.replies.is_some() || self.question.is_some() || self.reset.is_some() || self.commits.is_some()
     }
 
     /// Takes back what is announced.
     pub(super) fn disarm(&mut self) {
-        (self.replies, self.reset, self.commits) = (None, None, None);
+        (self.replies, self.question, self.reset, self.commits) = (None, None, None, None);
     }
 }
 
@@ -111,6 +113,18 @@ impl Wire {
                         true
                     }
                 }
+            }
+        }
+    }
+
+    /// Something is asked, of which nobody may hear the answer.
+    pub(super) fn asked(&self, bytes: &[u8]) {
+        let mut state = self.state();
+        let is_it = |text: &Vec<u8>| bytes.windows(text.len()).any(|part| part == text.as_slice());
+        if state.question.as_ref().is_some_and(is_it) {
+            state.question = None;
+            for link in &state.links {
+                link.die(Direction::Replies, Death::Silent);
             }
         }
     }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dt_common::schema::{Column, RoutedTable};
 use dt_common::Result;
+use dt_common::schema::{Column, RoutedTable};
 use dt_connector::{Rule, Spreader};
 
 use crate::catalog::types::Types;
