@@ -1,9 +1,8 @@
 //! Questions whose answer never comes, because the link died without a word: they are asked again over another one.
 
-mod streams;
-
 use std::thread;
 
+use crate::streams::{self, until_rows};
 use anyhow::{Context, Result, ensure};
 use dt_tests::binlog::{self, Place};
 use dt_tests::copies::{Copies, Parts, Promise};
@@ -13,7 +12,6 @@ use dt_tests::positions::Positions;
 use dt_tests::proxy::Proxy;
 use dt_tests::servers::{self, Kind, Pair};
 use dt_tests::task::Task;
-use streams::until_rows;
 
 const ROWS: u64 = 40;
 

@@ -1,6 +1,11 @@
 //! Faults of the network between dt-main and real servers: latency, connections that are cut, refused, reset, swallowed and
 //! half open, and lost answers to commits. `DT_SEED=…` plays the same faults again, and `DT_WAY=mysql/cdc/source` one way
-//! alone.
+//! alone. Beside it, what most of the time is waited for: machines that vanish, and questions that are never answered.
+
+#[path = "../streams/mod.rs"]
+mod streams;
+mod unanswered;
+mod vanished;
 
 use anyhow::{Result, ensure};
 use dt_tests::dice::Dice;
