@@ -1,6 +1,6 @@
 //! A snapshot that is killed once, and started again.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use dt_common::Failpoint;
 
 use super::cell::{Cell, Database, Setting, Store};
@@ -42,24 +42,36 @@ impl Snapshots {
         Ok(Redone { rows: (there + written).saturating_sub(all), bound })
     }
 
+    /// A task for a target that is empty.
+    fn task(&self, point: Failpoint) -> Result<Task> {
+        let ends = &self.load.ends;
+        ends.begin_anew()?;
+        let task = ends.task()?;
+        Ok(if is_slow(point) { task.set("extractor", "max_rps", SLOW) } else { task })
+    }
+
+    /// The same with files that have something to grow, and have grown.
+    fn with_long_files(&self, point: Failpoint) -> Result<Task> {
+        // Tables that end at the same moment are recorded at once, so that there may be no second time, or nothing left to do.
+        for nth in [2, 1, 1] {
+            let task = self.task(point)?;
+            let begun = task.spawn_armed(Failpoint::Finished, nth)?.wait()?;
+            match begun.code {
+                ABORTED => {
+                    let_grow(&task)?;
+                    return Ok(task);
+                }
+                0 => {}
+                _ => bail!("before a table was finished, it failed: {}", begun.said()),
+            }
+        }
+        bail!("all tables were finished at the same moment, three times")
+    }
+
     /// A task that was killed there; `None` if it ended without.
     fn killed_at(&self, cell: Cell, nth: u32) -> Result<Option<(Task, Finished)>> {
-        let (point, ends) = (cell.point, &self.load.ends);
-        ends.begin_anew()?;
-        let mut task = ends.task()?;
-        if is_slow(point) {
-            task = task.set("extractor", "max_rps", SLOW);
-        }
-        if cell.rotates() {
-            // There must be something to grow.
-            let begun = task.spawn_armed(Failpoint::Finished, 2)?.wait()?;
-            ensure!(
-                begun.code == ABORTED,
-                "it should have been killed when two tables were finished: {}",
-                begun.said()
-            );
-            let_grow(&task)?;
-        }
+        let point = cell.point;
+        let task = if cell.rotates() { self.with_long_files(point)? } else { self.task(point)? };
         let mut running = task.spawn_armed(point, nth)?;
         if point == Failpoint::StopAsked {
             running.until("rows are on the target", || Ok(self.load.there()? > 0))?;
