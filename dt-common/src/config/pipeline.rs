@@ -55,7 +55,7 @@ keys! { PARALLELIZER_KEYS:
         they are applied one batch after the other, whatever `parallel_size` is; `snapshot`, `rdb_merge`, `rdb_partition`, `table`, `mongo` and `redis` are \
         one engine. On a snapshot all of them do the same.");
     PARALLEL_SIZE = Key::value("parallel_size", "1", "Batches that are written at the same time: of a \
-        snapshot, or of a stream, whose changes are then spread over as many lanes (MySQL, MariaDB and PostgreSQL).");
+        snapshot, or of a stream, whose changes are then spread over as many lanes.");
 }
 
 pub(super) const PARALLELIZER: Section = Section { name: "parallelizer", groups: &[PARALLELIZER_KEYS] };

@@ -295,7 +295,7 @@ mod tests {
     fn what_is_to_run_is_named_from_the_left() -> Result<()> {
         assert_eq!(chosen(None)?.len(), Setting::all().len());
         assert_eq!(chosen(Some("pg"))?.len(), 12);
-        assert_eq!(chosen(Some("mongo/cdc"))?.len(), 3);
+        assert_eq!(chosen(Some("mongo/cdc"))?.len(), 6);
         let one = chosen(Some("mysql/cdc/from_log/1/target-commit"))?;
         assert_eq!(one.iter().map(|(_, cells)| cells.len()).collect::<Vec<_>>(), [1]);
         assert!(chosen(Some("my")).is_err());
