@@ -93,37 +93,53 @@ fn snapshot(parts: Parts, dice: &mut Dice) -> Result<String> {
 
 #[test]
 fn a_change_stream_is_exact_after_kills() -> Result<()> {
-    println!("{}", stream_is_exact("change_stream", 1)?);
+    println!("{}", stream_is_exact("change_stream", Lanes::One)?);
     Ok(())
 }
 
 #[test]
 fn an_oplog_is_exact_after_kills() -> Result<()> {
-    println!("{}", stream_is_exact("op_log", 1)?);
+    println!("{}", stream_is_exact("op_log", Lanes::One)?);
     Ok(())
 }
 
 #[test]
-fn an_oplog_that_four_lanes_apply_is_exact_after_kills() -> Result<()> {
-    println!("{}", stream_is_exact("op_log", 4)?);
+fn an_oplog_in_lanes_is_exact_though_their_number_changes() -> Result<()> {
+    println!("{}", stream_is_exact("op_log", Lanes::Changing)?);
     Ok(())
 }
 
-fn stream_is_exact(by: &str, lanes: u32) -> Result<String> {
+#[derive(Clone, Copy, Debug)]
+enum Lanes {
+    One,
+    /// Another number at each start; one of them is one, whose position is written with its documents.
+    Changing,
+}
+
+impl Lanes {
+    /// The task as it is started next.
+    fn of(self, task: Task, dice: &mut Dice) -> Result<Task> {
+        match self {
+            Lanes::One => Ok(task),
+            Lanes::Changing => Ok(in_lanes(task, 1 + u32::try_from(dice.pick(0..5))?)),
+        }
+    }
+}
+
+fn stream_is_exact(by: &str, lanes: Lanes) -> Result<String> {
     let mut dice = Dice::new();
-    let case = format!("{by}, {lanes} lanes, DT_SEED={}", dice.seed());
+    let case = format!("{by}, {lanes:?}, DT_SEED={}", dice.seed());
     Ok(format!("{case}: {}", stream(by, lanes, &mut dice).with_context(|| case.clone())?))
 }
 
-fn stream(by: &str, lanes: u32, dice: &mut Dice) -> Result<String> {
+fn stream(by: &str, lanes: Lanes, dice: &mut Dice) -> Result<String> {
     let pair = mongo::pair()?;
-    let database = format!("exact_{by}_{lanes}");
+    let database = format!("exact_{by}_{lanes:?}").to_lowercase();
     let (source, target, task) = set_up(pair, &database, by)?;
-    let task = in_lanes(task, lanes);
     for server in [&source, &target] {
         mongo_load::create(server, &database)?;
     }
-    let (task, positions) = in_target(task, &database)?;
+    let (mut task, positions) = in_target(task, &database)?;
     // The first start is clean, so that there is a place from which nothing is missed.
     let mut running = follow(&task)?;
     running.until("a position is recorded", || Ok(position(&task)?.is_some()))?;
@@ -132,6 +148,7 @@ fn stream(by: &str, lanes: u32, dice: &mut Dice) -> Result<String> {
 
     let load = mongo_load::start(&pair.source, &database, dice.roll())?;
     for _ in 0..KILLS {
+        task = lanes.of(task, dice)?;
         let running = task.spawn()?;
         sleep(dice.moment(LATEST));
         let killed = running.kill9()?;
@@ -146,7 +163,10 @@ fn stream(by: &str, lanes: u32, dice: &mut Dice) -> Result<String> {
     let rows = equal(&source, &target, &database)?;
     ensure!(told.committed > 0 && told.aborted > 0 && told.large > 0, "{told:?}");
     let resumed = log.matches("resume from: ").count();
-    ensure!(count(&target, &positions, "CdcDoing")? == 1, "a stream has one position");
+    // What is written with documents has a place of its own beside what the store writes; the newer one counts.
+    let most = if let Lanes::One = lanes { 1 } else { 2 };
+    let stored = count(&target, &positions, "CdcDoing")?;
+    ensure!((1..=most).contains(&stored), "a stream has {stored} positions");
     Ok(format!("{KILLS} kills, {resumed} resumes, {told:?}, {rows} documents"))
 }
 
