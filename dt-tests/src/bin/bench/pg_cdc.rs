@@ -88,7 +88,12 @@ pub(crate) fn bench(plan: &Plan) -> Result<()> {
             let slot = format!("run_{run}_{}", measured.tool.len());
             source.exec(format!("SELECT pg_copy_logical_replication_slot('{SLOT}', '{slot}')"))?;
             let usage = follow(*tool, &pair, &slot, &recorded).with_context(|| tool.name())?;
-            source.exec(format!("SELECT pg_drop_replication_slot('{slot}')"))?;
+            // The server may not have noticed yet that the follower is gone.
+            deadline::until("the slot is free", Duration::from_secs(60), || {
+                let drop = "SELECT count(pg_drop_replication_slot(slot_name)) FROM pg_replication_slots";
+                let dropped = source.number(format!("{drop} WHERE slot_name = '{slot}' AND NOT active"))?;
+                Ok((dropped == 1).then_some(()))
+            })?;
             if tool.writes() {
                 must_be_equal(&source, &target).with_context(|| tool.name())?;
             }
