@@ -285,7 +285,8 @@ impl Driver {
                 self.idle.push(worker);
                 if std::mem::take(&mut self.applies_ddl) || result.is_err() {
                     // Behind one that has failed nothing is applied: nobody is to wait for it.
-                    self.statements.send_modify(|done| *done = if result.is_ok() { *done + 1 } else { u64::MAX });
+                    self.statements
+                        .send_modify(|done| *done = if result.is_ok() { done.saturating_add(1) } else { u64::MAX });
                 }
                 Some(match result {
                     Ok(Done { applied, replaced_rows }) => Input::Applied { applied, replaced_rows },

@@ -179,7 +179,11 @@ fn stream(kind: Kind, lanes: Lanes, dice: &mut Dice) -> Result<String> {
             true => task.spawn_armed(Failpoint::TargetCommitted, 2 + u32::try_from(dice.pick(0..8))?)?,
             false => task.spawn()?,
         };
-        sleep(if of_one_lane { LATEST } else { dice.moment(LATEST) });
+        match of_one_lane {
+            // It dies by itself, if as many batches as that come.
+            true => running.ends_within(LATEST)?,
+            false => sleep(dice.moment(LATEST)),
+        }
         let killed = if running.has_ended()? { running.wait()? } else { running.kill9()? };
         ensure!([128 + 6, 128 + 9].contains(&killed.code), "resumed, it failed by itself: {}", killed.said());
         without_files(&task)?;

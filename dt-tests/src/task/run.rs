@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
@@ -114,6 +114,18 @@ impl Running {
     /// The system does not say.
     pub fn has_ended(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// Waits until it has ended by itself, or for so long.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn ends_within(&mut self, limit: Duration) -> Result<()> {
+        let end = Instant::now() + limit;
+        while !self.has_ended()? && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     /// SIGKILL, and waits until it is gone.
