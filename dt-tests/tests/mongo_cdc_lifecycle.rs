@@ -4,6 +4,7 @@
 mod mongo_streams;
 
 use anyhow::{Context, Result, ensure};
+use dt_common::failpoint::Failpoint;
 use dt_tests::mongo::Mongo;
 use dt_tests::proxy::Proxy;
 use dt_tests::servers::mongo::set::MongoSet;
@@ -166,6 +167,38 @@ fn servers_may_restart_and_be_killed_in_mid_stream() -> Result<()> {
         equal(&pair.source.client()?, &pair.target.client()?, database)?;
     }
     Ok(())
+}
+
+#[test]
+fn a_transaction_that_a_killed_process_has_left_open_is_ended_by_the_next_start() -> Result<()> {
+    let pair = MongoPair::start(&Setup::default())?;
+    let (source, target, task) = set_up(&pair, "m_left", "change_stream")?;
+    // Nobody but the next start ends it.
+    target.command("admin", doc! {"setParameter": 1, "transactionLifetimeLimitSeconds": 3600})?;
+    for server in [&source, &target] {
+        server.command(
+            "m_left",
+            doc! {"createIndexes": "t", "indexes": [{"key": {"v": 1}, "name": "v", "unique": true}]},
+        )?;
+    }
+    // A start to go on from.
+    let mut running = follow(&task)?;
+    caught_up(&mut running, &source, &target, "m_left")?;
+    stop(running)?;
+    write(&source, "m_left", doc! {"insert": "t", "documents": [{"_id": 1, "v": 1}, {"_id": 2, "v": 2}]})?;
+    task.spawn_armed(Failpoint::TargetRows, 1)?.wait()?.expect_code(128 + 6)?;
+    let left = doc! {"transaction": {"$exists": true}, "active": false};
+    let listing =
+        doc! {"aggregate": 1, "cursor": {}, "pipeline": [{"$currentOp": {"idleSessions": true}}, {"$match": left}]};
+    let listed = target.command("admin", listing)?;
+    let listed = listed.get_document("cursor")?.get_array("firstBatch")?.len();
+    // A count tells of documents that are not committed, too.
+    ensure!(listed == 1 && target.documents("m_left", "t")?.is_empty(), "{listed} transactions were left");
+    let mut running = follow(&task)?;
+    caught_up(&mut running, &source, &target, "m_left")?;
+    let finished = stop(running)?;
+    ensure!(finished.log.contains("1 transactions of an earlier process"), "{}", finished.said());
+    equal(&source, &target, "m_left").map(drop)
 }
 
 #[test]

@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 
+use dt_common::failpoint::{Failpoint, in_flight, reach};
 use dt_common::{Error, ErrorClass, Result, TableId};
 use mongodb::ClientSession;
 use mongodb::error::Error as DriverFailure;
@@ -97,8 +98,12 @@ impl<'s> Writer<'s> {
     async fn end(self, target: &TableId, mut open: Option<Open<'s>>, taken: Option<How>) -> Result<How> {
         let Some(Open { session, .. }) = &mut open else { return Ok(taken.unwrap_or(How::Done)) };
         let server = &self.shared.server;
+        reach(Failpoint::TargetRows);
         let ended = match &taken {
-            None => while_alive(server, session.commit_transaction().into_future()).await?,
+            None => {
+                let committing = in_flight(Failpoint::TargetCommit, session.commit_transaction().into_future());
+                while_alive(server, committing).await?
+            }
             Some(_) => while_alive(server, session.abort_transaction().into_future()).await?,
         };
         ended.map_err(|error| failed(target, &error))?;
