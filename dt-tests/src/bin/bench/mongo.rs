@@ -24,6 +24,8 @@ const RAW_COPY: &str = include_str!("raw_copy.py");
 enum Tool {
     /// [`RAW_COPY`] with so many processes.
     Pymongo(u32),
+    /// The same with two processes, each batch in a transaction: what positions in the target cost the server at least.
+    PymongoTransactions,
     DtMain {
         parallel: u32,
     },
@@ -38,6 +40,7 @@ impl Tool {
         match self {
             Tool::Pymongo(1) => "pymongo, raw, 1 process",
             Tool::Pymongo(_) => "pymongo, raw, 2 processes",
+            Tool::PymongoTransactions => "pymongo, raw, 2, transactions",
             Tool::DtMain { parallel: 1 } => "dt-main, parallel_size 1",
             Tool::DtMain { parallel: 2 } => "dt-main, parallel_size 2",
             Tool::DtMain { .. } => "dt-main, parallel_size 4",
@@ -64,8 +67,13 @@ pub(crate) fn bench(plan: &Plan) -> Result<()> {
         let rows = plan.rows / collections * collections;
         let data = Data { pair: &pair, source, target, database, collections };
         // The first is what the others are compared with.
-        let mut tools =
-            vec![Tool::Pymongo(2), Tool::DtMain { parallel: 1 }, Tool::DtMain { parallel: 2 }, Tool::DtExactly];
+        let mut tools = vec![
+            Tool::Pymongo(2),
+            Tool::PymongoTransactions,
+            Tool::DtMain { parallel: 1 },
+            Tool::DtMain { parallel: 2 },
+            Tool::DtExactly,
+        ];
         if plan.all || !plan.only.is_empty() {
             tools.extend([Tool::DtMain { parallel: 4 }, Tool::Pymongo(1)]);
         }
@@ -161,6 +169,9 @@ impl Data<'_> {
         match tool {
             Tool::Pymongo(processes) => {
                 run_shell(&python(&folder, RAW_COPY, &format!("{source} {target} {database} {processes}"))?)
+            }
+            Tool::PymongoTransactions => {
+                run_shell(&python(&folder, RAW_COPY, &format!("{source} {target} {database} 2 transactions"))?)
             }
             Tool::DtMain { parallel } => dt_main(&self.task(parallel)?),
             Tool::DtExactly => dt_main(&exactly_once(self.task(2)?)),

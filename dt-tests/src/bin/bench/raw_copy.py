@@ -1,10 +1,13 @@
 """Copies the collections of a database from one MongoDB server to another, in so many processes: documents are taken
 from the answers as bytes and never decoded.
 
-    raw_copy.py SOURCE TARGET DATABASE PROCESSES
+    raw_copy.py SOURCE TARGET DATABASE PROCESSES [transactions]
+
+With `transactions` each batch is written in one: what that costs the server, whoever the client is.
 """
 
 import sys
+from contextlib import nullcontext
 from multiprocessing import Process
 
 from bson.codec_options import CodecOptions
@@ -23,17 +26,20 @@ def documents(answer):
         at = end
 
 
-def copy(urls, database, parts):
-    source, target = (MongoClient(url)[database] for url in urls)
+def copy(urls, database, parts, transactions):
+    clients = [MongoClient(url) for url in urls]
+    source, target = (client[database] for client in clients)
+    session = clients[1].start_session() if transactions else None
     for name, bounds in parts:
         into = target.get_collection(name, codec_options=RAW)
         for answer in source[name].find_raw_batches({"_id": bounds} if bounds else {}, batch_size=DOCUMENTS):
-            into.insert_many(documents(answer), ordered=False)
+            with session.start_transaction() if session else nullcontext():
+                into.insert_many(documents(answer), ordered=False, session=session)
 
 
 def main():
-    *urls, database, processes = sys.argv[1:]
-    processes = int(processes)
+    source_url, target_url, database, processes, *options = sys.argv[1:]
+    urls, processes, transactions = [source_url, target_url], int(processes), options == ["transactions"]
     source = MongoClient(urls[0])[database]
     names = sorted(source.list_collection_names())
     shares = [[] for _ in range(processes)]
@@ -50,7 +56,7 @@ def main():
         for share, low, high in zip(shares, [None, *cuts], [*cuts, None]):
             bounds = ({"$gte": low} if low is not None else {}) | ({"$lt": high} if high is not None else {})
             share.append((name, bounds))
-    running = [Process(target=copy, args=(urls, database, parts)) for parts in shares]
+    running = [Process(target=copy, args=(urls, database, parts, transactions)) for parts in shares]
     for process in running:
         process.start()
     for process in running:
