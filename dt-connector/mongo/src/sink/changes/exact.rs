@@ -98,9 +98,9 @@ impl<'s> Writer<'s> {
     async fn end(self, target: &TableId, mut open: Option<Open<'s>>, taken: Option<How>) -> Result<How> {
         let Some(Open { session, .. }) = &mut open else { return Ok(taken.unwrap_or(How::Done)) };
         let server = &self.shared.server;
-        reach(Failpoint::TargetRows);
         let ended = match &taken {
             None => {
+                reach(Failpoint::TargetRows);
                 let committing = in_flight(Failpoint::TargetCommit, session.commit_transaction().into_future());
                 while_alive(server, committing).await?
             }
